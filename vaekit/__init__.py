@@ -1,0 +1,96 @@
+"""Variational autoencoders made of parts: any encoder with any latent, prior, decoder, likelihood and loss.
+
+Names are looked up when they are first used, so that importing vaekit imports neither torch nor any plugin.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vaekit import distributions as distributions
+    from vaekit.config import Config as Config
+    from vaekit.data.catalog import DataSet as DataSet
+    from vaekit.data.catalog import Examples as Examples
+    from vaekit.data.catalog import Raw as Raw
+    from vaekit.errors import CheckpointError as CheckpointError
+    from vaekit.errors import ConfigError as ConfigError
+    from vaekit.errors import DataError as DataError
+    from vaekit.errors import PluginError as PluginError
+    from vaekit.errors import ShapeError as ShapeError
+    from vaekit.errors import TrainingError as TrainingError
+    from vaekit.errors import UnknownPart as UnknownPart
+    from vaekit.errors import VaekitError as VaekitError
+    from vaekit.evaluation import evaluate as evaluate
+    from vaekit.hookspecs import hookimpl as hookimpl
+    from vaekit.io import load as load
+    from vaekit.model import VAE as VAE
+    from vaekit.parts import Context as Context
+    from vaekit.parts import Decoder as Decoder
+    from vaekit.parts import Encoder as Encoder
+    from vaekit.parts import Latent as Latent
+    from vaekit.parts import Likelihood as Likelihood
+    from vaekit.parts import Loss as Loss
+    from vaekit.parts import Part as Part
+    from vaekit.parts import Posterior as Posterior
+    from vaekit.parts import Prior as Prior
+    from vaekit.parts import Space as Space
+    from vaekit.runs import Run as Run
+    from vaekit.runs import fit as fit
+    from vaekit.runs import resume as resume
+    from vaekit.shapes import Shape as Shape
+    from vaekit.shapes import feature_axis as feature_axis
+    from vaekit.shapes import join as join
+    from vaekit.shapes import widen as widen
+    from vaekit.trace import Draw as Draw
+    from vaekit.trace import Site as Site
+    from vaekit.trace import Terms as Terms
+    from vaekit.trace import Trace as Trace
+    from vaekit.training import Report as Report
+    from vaekit.training import train as train
+    from vaekit.wiring import build as build
+
+_MODULES = {
+    "config": ["Config"],
+    "data.catalog": ["DataSet", "Examples", "Raw"],
+    "errors": [
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "PluginError",
+        "ShapeError",
+        "TrainingError",
+        "UnknownPart",
+        "VaekitError",
+    ],
+    "evaluation": ["evaluate"],
+    "hookspecs": ["hookimpl"],
+    "io": ["load"],
+    "model": ["VAE"],
+    "parts": ["Context", "Decoder", "Encoder", "Latent", "Likelihood", "Loss", "Part", "Posterior", "Prior", "Space"],
+    "runs": ["Run", "fit", "resume"],
+    "shapes": ["Shape", "feature_axis", "join", "widen"],
+    "trace": ["Draw", "Site", "Terms", "Trace"],
+    "training": ["Report", "train"],
+    "wiring": ["build"],
+}
+_WHERE = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted([*_WHERE, "distributions"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "distributions":
+        return import_module("vaekit.distributions")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vaekit")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'vaekit' has no attribute {name!r}")
+    value = getattr(import_module(f"vaekit.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""Data sets by name, prepared for training, and the batches made of them."""

@@ -1,0 +1,109 @@
+"""From a data set as its source gives it to examples ready for training: three splits, transformed, held where they fit."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.config import DataInfo
+from vaekit.data.catalog import Examples, Raw
+from vaekit.data.read import read
+from vaekit.data.transform import DataOptions, transform
+from vaekit.errors import ConfigError, DataError
+from vaekit.shapes import Shape
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Three disjoint splits of examples, and what a model's config says of them.
+
+    Args:
+        train: what is learnt from.
+        validation: what early stopping and the choice of the best model look at.
+        test: what nothing looks at before the end.
+        info: for the config.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    info: DataInfo
+
+    @property
+    def shape(self) -> Shape:
+        """Of one example."""
+        return self.train.shape
+
+
+def load(source: Any, options: DataOptions | None = None, root: str | Path | None = None) -> Data:
+    """A data set by name, or arrays, tensors or a torch Dataset, ready for training.
+
+    Args:
+        source: a name (`mnist`, `folder:PATH`); an array or tensor x; a pair (x, y); or a map-style Dataset of x or (x, y).
+        options: what to do to it.
+        root: where named data sets are, or are downloaded to: else the environment's VAEKIT_DATA, else a cache folder.
+
+    Raises:
+        UnknownPart: where there is no data set of that name.
+        ConfigError: where an option does not fit the data.
+        DataError: naming the file or example that is wrong.
+    """
+    options = options or DataOptions()
+    name, raw = read(source, data_root(root))
+    splits = {split: transform(examples, options, split) for split, examples in _split(name, raw, options).items()}
+    train = splits["train"]
+    for split, examples in splits.items():
+        if examples.shape != train.shape:
+            raise DataError(f"{name}: train has examples of shape {train.shape}, {split} of {examples.shape}")
+    info = DataInfo(
+        name=name,
+        classes=_classes(raw),
+        examples=len(train),
+        binarize=options.binarize,
+        seed=options.seed if options.binarize in ("fixed", "dynamic") else 0,
+        resize=options.size,
+        crop=options.crop,
+        grey=options.grey,
+        bytes=not (isinstance(train.x, Tensor) and train.x.is_floating_point()),
+    )
+    return Data(splits["train"], splits["validation"], splits["test"], info)
+
+
+def data_root(given: str | Path | None = None) -> Path:
+    """Where named data sets are: as given, else VAEKIT_DATA, else `data` in VAEKIT_CACHE or the user's cache."""
+    cache = Path(os.environ.get("VAEKIT_CACHE") or Path.home() / ".cache" / "vaekit")
+    return Path(given or os.environ.get("VAEKIT_DATA") or cache / "data").expanduser()
+
+
+def _split(name: str, raw: Raw, options: DataOptions) -> dict[str, Examples]:
+    """The three splits. What the source lacks is cut from its training examples, the same ones whatever the run's seed."""
+    splits = dict(raw.splits)
+    for split, wanted in (("test", options.test), ("validation", options.validation)):
+        if split in splits:
+            if wanted is not None:
+                raise ConfigError(f"{name} has a {split} split of its own: leave out data.{split}")
+            continue
+        n = len(splits["train"])
+        size = wanted or min(5000, max(1, n // 10))
+        if size >= n:
+            raise DataError(f"{name} has {n} examples left to train on: {size} for {split} leave none")
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+        splits[split] = splits["train"].take(order[:size].sort().values)
+        splits["train"] = splits["train"].take(order[size:].sort().values)
+    for split in SPLITS:
+        if not len(splits[split]):
+            raise DataError(f"the {split} split of {name} is empty")
+    return {split: splits[split] for split in SPLITS}
+
+
+def _classes(raw: Raw) -> tuple[str, ...]:
+    labels = [examples.y for examples in raw.splits.values() if examples.y is not None]
+    count = 1 + max((int(y.max()) for y in labels if len(y)), default=-1)
+    if raw.classes and count > len(raw.classes):
+        raise DataError(f"a label is {count - 1}, but there are {len(raw.classes)} classes")
+    return tuple(name[:64] for name in raw.classes) or tuple(map(str, range(count)))

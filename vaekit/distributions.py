@@ -1,0 +1,158 @@
+"""torch.distributions as the wire between parts.
+
+Thin constructors that skip argument validation object by object (a validated one breaks full-graph compilation and waits
+for the device) and promote half precision to float32 (a log-density summed over an image is off by nats otherwise), the few
+distributions that torch lacks, and `kl`, with its own table of types. No global default is touched.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent, Laplace, MultivariateNormal, Normal, constraints
+
+
+def promote(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Each tensor, in float32 where it was in half precision."""
+    return tuple(t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """A block in which autocast is off on the device of `like`."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def independent(base: Distribution) -> Independent:
+    """`base` with every batch axis but the first as its event: log_prob sums over the dimensions of an example."""
+    return Independent(base, len(base.batch_shape) - 1, validate_args=False)
+
+
+def normal(loc: Tensor, scale: Tensor) -> Independent:
+    """Diagonal normal over the dimensions of (N, *event) tensors."""
+    return independent(Normal(*promote(loc, scale), validate_args=False))
+
+
+def laplace(loc: Tensor, scale: Tensor) -> Independent:
+    """Independent Laplace distributions over the dimensions of (N, *event) tensors."""
+    return independent(Laplace(*promote(loc, scale), validate_args=False))
+
+
+def bernoulli(logits: Tensor) -> Independent:
+    """Independent Bernoulli distributions over the dimensions of (N, *event) logits."""
+    return independent(Bernoulli(logits=promote(logits)[0], validate_args=False))
+
+
+def multivariate_normal(loc: Tensor, scale_tril: Tensor) -> MultivariateNormal:
+    """Full-covariance normal: loc (N, D), lower-triangular scale_tril (N, D, D)."""
+    loc, scale_tril = promote(loc, scale_tril)
+    return MultivariateNormal(loc, scale_tril=scale_tril, validate_args=False)
+
+
+class PointMass(Distribution):
+    """All probability on one value: the posterior of a deterministic code.
+
+    log_prob is 0 at the value and -inf elsewhere: a probability where the space is discrete. On a continuous space no
+    density exists and nothing computed with it is a bound.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (torch's own attribute)
+    has_rsample = True
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+        super().__init__(value.shape[:1], value.shape[1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.value
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        return self.value.expand(*sample_shape, *self.value.shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        equal = (value == self.value).flatten(value.dim() - len(self.event_shape)).all(-1)
+        zero = torch.zeros((), device=value.device)
+        return torch.where(equal, zero, -torch.inf)
+
+
+def tempered(p: Distribution, temperature: float) -> Distribution | None:
+    """The Gaussian `p` with its standard deviation multiplied by `temperature`; None where `p` is not Gaussian."""
+    if isinstance(p, Independent) and isinstance(p.base_dist, Normal):
+        return normal(p.base_dist.loc, p.base_dist.scale * temperature)
+    if isinstance(p, MultivariateNormal):
+        return multivariate_normal(p.loc, p.scale_tril * temperature)
+    return None
+
+
+def kl(q: Distribution, p: Distribution) -> Tensor:
+    """KL(q ‖ p) in nats, of the batch shape of q.
+
+    Raises:
+        NotImplementedError: where `has_kl(q, p)` is false.
+    """
+    dims = kl_dims(q, p)
+    return dims.sum(-1) if dims is not None else _JOINT[_types(q, p)](*_unwrapped(q, p))
+
+
+def kl_dims(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q ‖ p) of each dimension, (*batch, D), where it is a sum over dimensions; else None."""
+    if _event_axes(q) != _event_axes(p) or _types(q, p) not in _ELEMENTWISE:
+        return None
+    return _ELEMENTWISE[_types(q, p)](*_unwrapped(q, p)).flatten(len(q.batch_shape))
+
+
+def has_kl(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl(q, p)` has a closed form here."""
+    elementwise = _types(q, p) in _ELEMENTWISE and _event_axes(q) == _event_axes(p)
+    return elementwise or (_types(q, p) in _JOINT and q.event_shape == p.event_shape)
+
+
+def _unwrapped(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution]:
+    return (
+        q.base_dist if isinstance(q, Independent) else q,
+        p.base_dist if isinstance(p, Independent) else p,
+    )
+
+
+def _types(q: Distribution, p: Distribution) -> tuple[type, type]:
+    q, p = _unwrapped(q, p)
+    return type(q), type(p)
+
+
+def _event_axes(d: Distribution) -> int:
+    return len(d.event_shape)
+
+
+def _normal_normal(q: Normal, p: Normal) -> Tensor:
+    ratio = (q.scale / p.scale) ** 2
+    return 0.5 * (ratio + ((q.loc - p.loc) / p.scale) ** 2 - 1 - ratio.log())
+
+
+def _full_full(q: MultivariateNormal, p: MultivariateNormal) -> Tensor:
+    whitened = torch.linalg.solve_triangular(p.scale_tril, q.scale_tril, upper=False)
+    shift = torch.linalg.solve_triangular(p.scale_tril, (q.loc - p.loc)[..., None], upper=False)
+    quadratic = (whitened**2).sum((-2, -1)) + (shift**2).sum((-2, -1)) - q.event_shape[0]
+    return 0.5 * quadratic + _log_diagonal(p) - _log_diagonal(q)
+
+
+def _full_diagonal(q: MultivariateNormal, p: Normal) -> Tensor:
+    variance = (q.scale_tril**2).sum(-1)
+    quadratic = (variance + (q.loc - p.loc) ** 2) / p.scale**2 - 1
+    return (0.5 * quadratic + p.scale.log()).sum(-1) - _log_diagonal(q)
+
+
+def _diagonal_full(q: Normal, p: MultivariateNormal) -> Tensor:
+    return _full_full(multivariate_normal(q.loc, torch.diag_embed(q.scale)), p)
+
+
+def _log_diagonal(d: MultivariateNormal) -> Tensor:
+    return d.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+_Kl = Callable[..., Tensor]
+_ELEMENTWISE: dict[tuple[type, type], _Kl] = {(Normal, Normal): _normal_normal}
+_JOINT: dict[tuple[type, type], _Kl] = {
+    (MultivariateNormal, MultivariateNormal): _full_full,
+    (MultivariateNormal, Normal): _full_diagonal,
+    (Normal, MultivariateNormal): _diagonal_full,
+}

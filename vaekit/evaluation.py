@@ -1,0 +1,64 @@
+"""How good a model is: the bound and its terms, and the importance-weighted log-likelihood, in nats per example."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import DataError
+from vaekit.model import VAE, drawing, evaluation
+
+
+def bound(model: VAE, batches: Iterable[Any], samples: int = 1, seed: int = 0) -> dict[str, float]:
+    r"""The negative ELBO and its terms, means over all examples, whatever loss the model was trained with.
+
+    Args:
+        model: to evaluate; on its device, in evaluation mode.
+        batches: of (x, y) or x, on any device.
+        samples: draws of z an example.
+        seed: what the draws depend on.
+
+    Returns:
+        `nelbo`, `reconstruction` ($-\mathbb E_q \log p(x \mid z, c)$) and `kl`, in nats per example.
+    """
+    sums = torch.zeros(2, dtype=torch.float64)
+    n = 0
+    where = model.context.empty
+    with torch.no_grad(), evaluation(model), drawing(seed, where.device):
+        for batch in batches:
+            x, y = placed(batch, where)
+            trace = model(x, model.context(y, len(x)), samples)
+            sums += torch.stack([-trace.log_px().mean(0).sum(), trace.kl().sum()]).double().cpu()
+            n += len(x)
+    if not n:
+        raise DataError("there are no examples to evaluate")
+    reconstruction, kl = (sums / n).tolist()
+    return {"nelbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+
+
+def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) -> dict[str, float]:
+    """The bound, and the importance-weighted negative log-likelihood with its standard error over examples.
+
+    Args:
+        model: to evaluate.
+        batches: of (x, y) or x; iterated twice.
+        k: importance samples an example.
+        seed: what the draws depend on.
+
+    Returns:
+        What `bound` gives, and `nll`, `nll_standard_error`, `k` and `examples`; in nats per example.
+    """
+    terms = bound(model, batches, seed=seed)
+    where = model.context.empty
+    with torch.no_grad():
+        log_p = torch.cat([model.log_likelihood(*placed(batch, where), k=k, seed=seed + i).cpu() for i, batch in enumerate(batches)])
+    error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else math.nan
+    return {**terms, "nll": -log_p.mean().item(), "nll_standard_error": error, "k": k, "examples": len(log_p)}
+
+
+def placed(batch: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    """A batch x or (x, y) as (x, y), x with the device and dtype of `like`."""
+    x, y = batch if isinstance(batch, tuple | list) else (batch, None)
+    return x.to(like.device, like.dtype, non_blocking=True), None if y is None else y.to(like.device, non_blocking=True)

@@ -1,0 +1,290 @@
+"""The variational autoencoder: three conditional distributions, and what people do with them."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vaekit.distributions import tempered
+from vaekit.errors import ConfigError, DataError, ShapeError
+from vaekit.parts import Context, Decoder, Encoder, Latent, Likelihood, Prior, Space
+from vaekit.shapes import Shape
+from vaekit.trace import Trace
+
+if TYPE_CHECKING:
+    from vaekit.config import Config
+
+
+class VAE(nn.Module):
+    r"""q(z|x,c), p(z|c) and p(x|z,c), made of parts.
+
+    `model(x, c)` is one pass, and gives a Trace that every objective is arithmetic on. The methods below it are for
+    people: they take data as floats and labels as class numbers or names, run in evaluation mode without gradients, and all
+    but those that sample are deterministic.
+
+    Attributes:
+        config: what rebuilds the model; set by `vaekit.build`.
+        source: where it was loaded from.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: Context,
+        encoder: Encoder,
+        latent: Latent,
+        prior: Prior,
+        decoder: Decoder,
+        likelihood: Likelihood,
+    ) -> None:
+        super().__init__()
+        self.context = context
+        self.encoder = encoder
+        self.latent = latent
+        self.prior = prior
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.config: Config | None = None
+        self.source: str | None = None
+
+    @property
+    def data_shape(self) -> Shape:
+        """The shape of one example."""
+        return tuple(self.likelihood.wiring["data_shape"])
+
+    # The three distributions. Parts see plain batches: S and N are folded before, and unfolded by the Trace.
+
+    def forward(self, x: Tensor, c: Tensor, samples: int = 1) -> Trace:
+        """One pass: x (N, *data_shape) and c (N, C) to a Trace with `samples` draws of z an example."""
+        draw = self.latent(self.encoder(x, c), c, self.prior_z(c), samples)
+        return Trace(x, c, draw, self.px(draw.z, c))
+
+    def posterior(self, x: Tensor, c: Tensor) -> Distribution:
+        """q(root | x, c), batch (N,)."""
+        posterior: Distribution = self.latent.posterior(self.encoder(x, c), c)
+        return posterior
+
+    def prior_z(self, c: Tensor) -> Distribution:
+        """p(root | c), batch (N,)."""
+        prior: Distribution = self.prior(c, self._posterior_on_running_statistics)
+        return prior
+
+    def px(self, z: Tensor, c: Tensor) -> Distribution:
+        """p(x | z, c), batch (N,), or (S·N,) for z of shape (S, N, *out_shape)."""
+        if z.dim() == 2 + len(self.latent.out_shape):
+            c = c.expand(z.shape[0], *c.shape).flatten(0, 1)
+            z = z.flatten(0, 1)
+        likelihood: Distribution = self.likelihood(self.decoder(z, c))
+        return likelihood
+
+    def _posterior_on_running_statistics(self, x: Tensor, c: Tensor) -> Distribution:
+        """A prior made of posteriors must not see the batch statistics of its own pseudo-inputs, in training either."""
+        with evaluation(self.encoder):
+            return self.posterior(x, c)
+
+    # For people.
+
+    def sample(
+        self,
+        n: int,
+        y: Any = None,
+        temperature: float = 1.0,
+        draw: bool = False,
+        seed: int | None = None,
+    ) -> Tensor:
+        """New data: z from the prior, then the mean of p(x | z, c).
+
+        Args:
+            n: how many.
+            y: class numbers or names, one for all or one each; a conditional model draws them where none are given.
+            temperature: what the prior's standard deviation is multiplied by; only for Gaussian priors.
+            draw: whether to draw x from p(x | z, c) rather than take its mean.
+            seed: what the draws depend on; torch's own generator where there is none.
+
+        Returns:
+            (n, *data_shape).
+        """
+        if n < 1:
+            raise ConfigError(f"n is {n}: ask for at least one sample")
+        with self._people(), drawing(seed, self._device):
+            given = self.context.sample(n) if y is None else y
+            c = self._context(given, n)
+            prior = self.prior_z(c)
+            if temperature != 1.0:
+                prior = self._tempered(prior, temperature)
+            px = self.px(self.latent.generate(prior.sample(), c), c)
+            return px.sample() if draw else px.mean
+
+    def encode(self, x: Any, y: Any = None) -> Tensor:
+        """The deterministic code of each example: z (N, *latent.out_shape) from x (N, *data_shape)."""
+        with self._people():
+            x = self._data(x)
+            return self._code(x, self._context(y, len(x)))
+
+    def decode(self, z: Any, y: Any = None) -> Tensor:
+        """The mean of p(x | z, c): x (N, *data_shape) from z (N, *latent.out_shape)."""
+        with self._people():
+            z = self._tensor(z, self.latent.out_shape, "z")
+            return self.px(z, self._context(y, len(z))).mean
+
+    def reconstruct(self, x: Any, y: Any = None) -> Tensor:
+        """The mean of p(x | z, c) at the code of each example, (N, *data_shape)."""
+        with self._people():
+            x = self._data(x)
+            c = self._context(y, len(x))
+            return self.px(self._code(x, c), c).mean
+
+    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None) -> Tensor:
+        """A path of decoded latents from `a` to `b`: straight up to three dimensions, on the arc between them above.
+
+        Args:
+            a: one example (*data_shape).
+            b: another.
+            steps: how many images, both ends counted.
+            y: as for `reconstruct`.
+
+        Returns:
+            (steps, *data_shape).
+        """
+        if steps < 2:
+            raise ConfigError(f"steps is {steps}: an interpolation has at least its two ends")
+        with self._people():
+            ends = torch.cat([self._data(a, single=True), self._data(b, single=True)])
+            codes = self._code(ends, self._context(y, 2))
+            z = path(codes[0], codes[1], steps, self.latent.root)
+            return self.px(z, self._context(y, steps)).mean
+
+    def log_likelihood(self, x: Any, y: Any = None, k: int = 200, seed: int | None = 0) -> Tensor:
+        r"""The importance-weighted bound on log p(x | c), which tightens towards it as `k` grows.
+
+        $\log \frac1k \sum_i p(x, z_i \mid c) / q(z_i \mid x, c)$, accumulated in float64.
+
+        Args:
+            x: (N, *data_shape).
+            y: as for `encode`.
+            k: importance samples an example.
+            seed: what the draws depend on.
+
+        Returns:
+            (N,), in nats per example, float64.
+
+        References:
+            Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov; 2015), https://arxiv.org/abs/1509.00519, eq. 8.
+        """
+        if k < 1:
+            raise ConfigError(f"k is {k}: at least one importance sample is needed")
+        with self._people(), drawing(seed, self._device):
+            x = self._data(x)
+            c = self._context(y, len(x))
+            total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
+            at_once = max(1, min(k, _ELEMENTS_AT_ONCE // max(1, x.numel())))
+            for start in range(0, k, at_once):
+                weights = self(x, c, min(at_once, k - start)).log_weight().double()
+                total = torch.logaddexp(total, weights.logsumexp(0))
+            return total - math.log(k)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write config.json, model.safetensors and README.md, all that `vaekit.load` needs."""
+        from vaekit import io
+
+        return io.save(self, folder)
+
+    # What the people's methods share.
+
+    @contextmanager
+    def _people(self) -> Iterator[None]:
+        with torch.no_grad(), evaluation(self):
+            yield
+
+    @property
+    def _device(self) -> torch.device:
+        return self.context.empty.device
+
+    def _code(self, x: Tensor, c: Tensor) -> Tensor:
+        return self.latent.code(self.encoder(x, c), c)
+
+    def _context(self, y: Any, n: int) -> Tensor:
+        classes = self.config.data.classes if self.config and self.config.data else ()
+        y = self.context.parse(y, n, classes)
+        c: Tensor = self.context(y if y is None else y.to(self._device), n)
+        return c
+
+    def _data(self, x: Any, single: bool = False) -> Tensor:
+        if getattr(x, "dtype", None) is torch.uint8 or str(getattr(x, "dtype", "")) == "uint8":
+            raise DataError("x is of bytes; a model takes floats in [0, 1]: give x / 255")
+        x = self._tensor([x] if single and not torch.is_tensor(x) else x[None] if single else x, self.data_shape, "x")
+        if not torch.isfinite(x).all():
+            raise DataError("x holds values that are not finite")
+        return x
+
+    def _tensor(self, value: Any, shape: Shape, name: str) -> Tensor:
+        tensor = torch.as_tensor(value).to(self._device, self.context.empty.dtype)
+        if tuple(tensor.shape[1:]) != tuple(shape) or not len(tensor):
+            raise ShapeError(f"{name} has shape {tuple(tensor.shape)}; this model takes (N, {', '.join(map(str, shape))})")
+        return tensor
+
+    def _tempered(self, prior: Distribution, temperature: float) -> Distribution:
+        if not 0 <= temperature < math.inf:
+            raise ConfigError(f"temperature is {temperature}: it is a finite number, 0 or more")
+        scaled = tempered(prior, temperature) if self.latent.root.support == "real" else None
+        if scaled is None:
+            raise ConfigError(f"prior {self.prior.name!r} is not Gaussian on a real space: it has no temperature; leave it at 1")
+        return scaled
+
+
+_ELEMENTS_AT_ONCE = 8_000_000  # of decoded data, when importance samples are drawn in chunks
+_LOCK = RLock()
+
+
+@contextmanager
+def drawing(seed: int | None, device: torch.device) -> Iterator[None]:
+    """A block that draws: from `seed`, with torch's generators put back after; one thread at a time."""
+    with _LOCK:
+        if seed is None:
+            yield
+            return
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+
+@contextmanager
+def evaluation(module: nn.Module) -> Iterator[None]:
+    """A block in which `module` is in evaluation mode; each of its modules gets its own mode back."""
+    training = [m for m in module.modules() if m.training]
+    for m in training:
+        m.training = False
+    try:
+        yield
+    finally:
+        for m in training:
+            m.training = True
+
+
+def path(a: Tensor, b: Tensor, steps: int, root: Space) -> Tensor:
+    """Latents from `a` to `b`, (steps, *shape), both ends included.
+
+    A straight line up to three dimensions. Above, the arc between the directions with the norm going evenly from one to the
+    other, because the middle of a straight line between two draws lies where the prior has next to no mass.
+
+    References:
+        Sampling Generative Networks (White; 2016), https://arxiv.org/abs/1609.04468, section 2.1.
+    """
+    if root.support not in ("real", "sphere"):
+        raise ConfigError(f"no path leads from one latent to another in a space of {root.support}")
+    t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype).reshape(-1, *[1] * a.dim())
+    line = a + t * (b - a)
+    norms = a.norm(), b.norm()
+    if (root.support == "real" and a.numel() <= 3) or min(norms) < 1e-6:
+        return line
+    angle = torch.arccos(((a / norms[0]) * (b / norms[1])).sum().clamp(-1, 1))
+    if angle.sin() < 1e-4:  # the same direction, where the arc is the line, or opposite ones, where there is no one arc
+        return line
+    arc = (torch.sin((1 - t) * angle) * a / norms[0] + torch.sin(t * angle) * b / norms[1]) / angle.sin()
+    return arc * (norms[0] + t * (norms[1] - norms[0]))

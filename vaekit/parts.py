@@ -1,0 +1,230 @@
+"""The seven interfaces that parts implement.
+
+A part is a module with a kind (which interface), a name (chosen by its plugin), and a constructor of two halves:
+positional *wiring* (shapes and spaces, which the library works out) and keyword-only *options* (bounded JSON values
+with defaults, which the user chooses). Shapes in this module: N examples, S samples a example, C the width of the context.
+"""
+
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
+
+from vaekit.shapes import Shape
+from vaekit.trace import Draw, Terms
+
+if TYPE_CHECKING:
+    from vaekit.model import VAE
+
+Posterior = Callable[[Tensor, Tensor], Distribution]
+"""The model's own q(z | x, c), with normalisation layers on their running statistics."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where a root latent lives; shapes alone cannot tell which prior fits which latent.
+
+    Args:
+        shape: of one latent.
+        support: `real` (all of it), `sphere` (unit vectors), `ball` (the open unit ball), `simplex`, or `codes`
+            (integers below `size`).
+        size: how many codes there are, where the support is `codes`.
+    """
+
+    shape: Shape
+    support: Literal["real", "sphere", "ball", "simplex", "codes"] = "real"
+    size: int | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers make one latent."""
+        return prod(self.shape)
+
+
+class Part(nn.Module, ABC):
+    """A module with a kind, a name, and a constructor that is its own schema.
+
+    What it was built with is recorded: `part.wiring` and `part.spec()` rebuild it as
+    `type(part)(**part.wiring, **options)`.
+
+    Attributes:
+        kind: which interface; fixed by it.
+        name: what users type; chosen by the plugin, in lower case with hyphens.
+        wires: the constructor's positional parameters; fixed by the interface.
+        compiles: whether `torch.compile(fullgraph=True)` takes it; a part that says no gives the reason in its docstring.
+        out_shape: the shape of one output.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    wires: ClassVar[tuple[str, ...]] = ()
+    compiles: ClassVar[bool] = True
+    out_shape: Shape
+    wiring: dict[str, Any]
+
+    def __new__(cls, *wiring: Any, **arguments: Any) -> Self:
+        part = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(part, *wiring, **arguments)
+        bound.apply_defaults()
+        given = dict(list(bound.arguments.items())[1:])
+        part.__dict__["wiring"] = {name: given[name] for name in cls.wires if name in given}
+        part.__dict__["_options"] = {name: value for name, value in given.items() if name not in cls.wires}
+        return part
+
+    def spec(self) -> dict[str, Any]:
+        """The name and every option, defaults included, as JSON values."""
+        options: dict[str, Any] = json.loads(json.dumps(self.__dict__["_options"]))
+        return {"name": self.name, **options}
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.__dict__["_options"].items())
+
+
+class Context(Part):
+    """What the model is told besides x: turns y (labels, vectors, nothing) into c (N, C). C is 0 when unconditional."""
+
+    kind = "context"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("empty", torch.empty(0), persistent=False)  # knows the device and dtype of the model
+
+    @abstractmethod
+    def forward(self, y: Tensor | None, n: int) -> Tensor:
+        """The context of `n` examples, (N, C)."""
+
+    @abstractmethod
+    def parse(self, y: Any, n: int, classes: Sequence[str]) -> Tensor | None:
+        """What a person gave as y, as what `forward` takes.
+
+        Args:
+            y: a class number or name, one for all or a sequence of `n`; or None.
+            n: how many examples there are.
+            classes: the names of the classes in the data that the model saw; may be empty.
+
+        Raises:
+            ConfigError: where y is missing, unknown or of the wrong length.
+        """
+
+    @abstractmethod
+    def sample(self, n: int) -> Tensor | None:
+        """y for `n` new examples where nobody said which."""
+
+
+class Encoder(Part):
+    """Features of x, for a Latent to make a posterior of."""
+
+    kind = "encoder"
+    wires = ("in_shape", "context")
+
+    @abstractmethod
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """h of shape (N, *out_shape) from x (N, *in_shape) and c (N, C)."""
+
+
+class Latent(Part):
+    """The posterior q(z | x, c), and how its draws become what the decoder sees.
+
+    Attributes:
+        root: where the root latent lives; the Prior is a distribution over it.
+        out_shape: the shape of one z as the Decoder sees it.
+    """
+
+    kind = "latent"
+    wires = ("in_shape", "context")
+    root: Space
+
+    @abstractmethod
+    def posterior(self, h: Tensor, c: Tensor) -> Distribution:
+        """q(root | x, c): batch (N,), event root.shape."""
+
+    @abstractmethod
+    def forward(self, h: Tensor, c: Tensor, prior: Distribution, samples: int) -> Draw:
+        """Draw `samples` times: z (S, N, *out_shape), with a Site for every stochastic layer."""
+
+    @abstractmethod
+    def generate(self, root: Tensor, c: Tensor) -> Tensor:
+        """z (N, *out_shape) from root latents (N, *root.shape); the identity unless hierarchical or discrete."""
+
+    @abstractmethod
+    def code(self, h: Tensor, c: Tensor) -> Tensor:
+        """The deterministic z (N, *out_shape) that stands for x: no randomness, whatever the mode."""
+
+
+class Prior(Part):
+    """The prior p(z | c) over the root latent."""
+
+    kind = "prior"
+    wires = ("root", "data_shape", "context")
+
+    @abstractmethod
+    def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
+        """p(root | c): batch (N,), event root.shape. `posterior` is for priors that are made of posteriors."""
+
+
+class Decoder(Part):
+    """The parameters θ of p(x | z, c)."""
+
+    kind = "decoder"
+    wires = ("in_shape", "out_shape", "context")
+
+    @abstractmethod
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
+        """θ of shape (N, *out_shape) from z (N, *in_shape) and c (N, C)."""
+
+
+class Likelihood(Part):
+    """The density p(x | θ), normalised, with all its constants.
+
+    Attributes:
+        in_shape: the shape of θ that it asks of the decoder.
+        support: the values that it gives a probability or a density, as a constraint on single numbers.
+        pseudo_support: values outside the support that it scores all the same; what comes out is no likelihood.
+        base_measure: `counting` where log_prob is of a probability, `lebesgue` where it is of a density.
+    """
+
+    kind = "likelihood"
+    wires = ("data_shape",)
+    in_shape: Shape
+    support: Constraint
+    pseudo_support: Constraint | None = None
+    base_measure: Literal["counting", "lebesgue"]
+
+    @property
+    def exact(self) -> bool:
+        """Whether log_prob in the present mode is of one density, so that the ELBO is a bound."""
+        return True
+
+    @abstractmethod
+    def forward(self, theta: Tensor) -> Distribution:
+        """p(x | θ): batch (N,), event data_shape; with `log_prob`, `mean` and `sample`."""
+
+
+class Loss(Part):
+    """What training minimises, by arithmetic on Traces.
+
+    `examples`, in the wiring, is the size of the training set.
+    """
+
+    kind = "loss"
+    wires = ("data_shape", "root", "examples")
+
+    def players(self, model: "VAE") -> dict[str, list[nn.Parameter]]:
+        """Disjoint groups of parameters, each stepped in turn on its own Terms."""
+        return {"model": list(model.parameters())}
+
+    @abstractmethod
+    def forward(self, model: "VAE", x: Tensor, c: Tensor, player: str = "model") -> Terms:
+        """The loss to differentiate, and its parts in nats per example, for x (N, *data_shape) and c (N, C)."""
+
+
+INTERFACES: dict[str, type[Part]] = {i.kind: i for i in (Context, Encoder, Latent, Prior, Likelihood, Decoder, Loss)}
+"""The interfaces by kind, in the order in which a model is built."""

@@ -1,0 +1,67 @@
+"""JSON from strangers: parsed strictly, within bounds, into plain values."""
+
+import json
+import math
+from typing import Any
+
+MOST_BYTES = 1_000_000
+DEEPEST = 32
+
+
+def loads(text: str | bytes, *, most_bytes: int = MOST_BYTES) -> Any:
+    """Parse JSON, refusing what Python's parser lets through.
+
+    Args:
+        text: the document; bytes must be UTF-8 without a byte-order mark.
+        most_bytes: the largest size.
+
+    Raises:
+        ValueError: for anything that is not plain JSON: duplicate keys, NaN, numbers out of range, lone surrogates, more
+            than 32 levels of nesting, too large a document.
+    """
+    size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
+    if size > most_bytes:
+        raise ValueError(f"{size:,} bytes of JSON, more than the {most_bytes:,} allowed")
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    if text.startswith("\ufeff"):
+        raise ValueError("a byte-order mark")
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    _check(value, 0)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    return unique
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is out of range")
+    return number
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > DEEPEST:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        value.encode("utf-8")  # refuses lone surrogates
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check(key, depth + 1)
+            _check(item, depth + 1)

@@ -1,0 +1,327 @@
+"""Training: one step, and a generator of reports over many of them."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vaekit.data.batches import Batches, epoch_seed
+from vaekit.errors import ConfigError, TrainingError
+from vaekit.evaluation import bound, placed
+from vaekit.model import VAE
+from vaekit.options import Options
+from vaekit.parts import Loss
+from vaekit.trace import Terms
+
+
+class TrainingOptions(Options):
+    """How to train.
+
+    Args:
+        epochs: passes over the training set.
+        batch_size: examples a step.
+        lr: learning rate of Adam; the highest one where there is a schedule.
+        schedule: of the learning rate over all steps: `constant`; `cosine`, down to nothing; `one-cycle`, up and down again.
+        clip: largest norm of the gradient of each player; none by default.
+        early_stop: epochs without a better validation bound after which to stop; none by default.
+        seed: everything random depends on it.
+        device: `auto` for a GPU where there is one, else a torch device.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    lr: Annotated[float, Field(gt=0, le=100)] = 1e-3
+    schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
+    clip: Annotated[float, Field(gt=0)] | None = None
+    early_stop: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Report:
+    """How training stands.
+
+    Args:
+        epoch: the number of the epoch, from 1.
+        step: optimizer steps so far.
+        split: `train`, over the epoch so far; or `validation`, at the end of it.
+        terms: means over the examples, in nats per example.
+        done: the share of the epoch that is done.
+        images_per_second: in training, since the epoch began.
+        lr: the learning rate of the last step.
+        best: whether this validation bound is the best so far.
+    """
+
+    epoch: int
+    step: int
+    split: Literal["train", "validation"]
+    terms: dict[str, float]
+    done: float
+    images_per_second: float
+    lr: float
+    best: bool = False
+
+
+def train(
+    model: VAE,
+    loss: Loss,
+    batches: Iterable[Any],
+    *,
+    validation: Iterable[Any] | None = None,
+    **options: Any,
+) -> Iterator[Report]:
+    """Train a model in place, as a generator: one Report an epoch, and one of the validation bound where there are such data.
+
+    Args:
+        model: to train; it is moved to the device.
+        loss: to minimise.
+        batches: of the training set, (x, y) or x; iterated once an epoch.
+        validation: likewise, for the bound that early stopping looks at.
+        options: fields of TrainingOptions but `batch_size`, which the batches have settled.
+
+    Raises:
+        ConfigError: where an option is wrong.
+        TrainingError: naming the term and the step where something is not finite.
+    """
+    yield from Trainer(model, loss, TrainingOptions(**options)).run(batches, validation)
+
+
+class Step(nn.Module):
+    """One step's forward pass as one module, so that a single wrapper sees everything: (x, y, player) to Terms."""
+
+    def __init__(self, model: VAE, loss: Loss) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, x: Tensor, y: Tensor | None, player: str) -> Terms:
+        c = self.model.context(y, x.shape[0])
+        terms: Terms = self.loss(self.model, x, c, player)
+        return terms
+
+
+class Trainer:
+    """What training is made of and how far it is.
+
+    Attributes:
+        epoch: epochs done.
+        steps: optimizer steps done.
+        best: the negative of the best validation bound so far.
+        stale: epochs since then.
+    """
+
+    def __init__(self, model: VAE, loss: Loss, options: TrainingOptions) -> None:
+        self.options = options
+        self.device = find_device(options.device)
+        self.step = Step(model, loss).to(self.device)
+        self.players = loss.players(model)
+        self.optimizers = {name: torch.optim.Adam(own, lr=options.lr, fused=True) for name, own in self.players.items()}
+        self.epoch = self.steps = self.stale = 0
+        self.best = math.inf
+
+    def run(self, batches: Iterable[Any], validation: Iterable[Any] | None = None, every: float = math.inf) -> Iterator[Report]:
+        """Train from where it stands to the last epoch, with a Report at least every `every` seconds."""
+        flags = [(p, p.requires_grad) for p in self.step.parameters()]
+        try:
+            while self.epoch < self.options.epochs and not self._stale_enough():
+                yield from self._epoch(batches, every)
+                self.epoch += 1
+                if validation is not None:
+                    yield self._validated(validation)
+        finally:
+            for parameter, flag in flags:
+                parameter.requires_grad_(flag)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that continuing exactly takes, as tensors and as JSON values."""
+        tensors = {f"step.{name}": tensor for name, tensor in self.step.state_dict().items()}
+        for player, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{player}.{index}.{slot}": tensor for slot, tensor in slots.items()}
+        return tensors, {"epoch": self.epoch, "steps": self.steps, "stale": self.stale, "best": self.best}
+
+    def load_state(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        """Stand where `state` was taken."""
+        self.step.load_state_dict({k.removeprefix("step."): v for k, v in tensors.items() if k.startswith("step.")})
+        for player, optimizer in self.optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                if name.startswith(f"optimizer.{player}."):
+                    index, slot = name.removeprefix(f"optimizer.{player}.").split(".")
+                    slots.setdefault(int(index), {})[slot] = tensor
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        self.epoch, self.steps, self.stale, self.best = (progress[key] for key in ("epoch", "steps", "stale", "best"))
+
+    def _epoch(self, batches: Iterable[Any], every: float) -> Iterator[Report]:
+        self.step.train()
+        if isinstance(batches, Batches):
+            batches.epoch = self.epoch
+        randomness = _Randomness(epoch_seed(self.options.seed, self.epoch), self.device)
+        with randomness:
+            rest = iter(batches)
+        tally = _Tally()
+        start = time.perf_counter()
+        size = len(batches) if isinstance(batches, Sized) else 0
+        done = False
+        while not done:
+            until = time.perf_counter() + every
+            with randomness:
+                for batch in rest:
+                    self._batch(batch, tally, size)
+                    if time.perf_counter() > until:
+                        break
+                else:
+                    done = True
+            terms = tally.means(self.epoch + 1)
+            speed = tally.examples / (time.perf_counter() - start)
+            share = 1.0 if done else min(tally.batches / size, 1.0) if size else 0.0
+            yield Report(self.epoch + 1, self.steps, "train", terms, share, speed, self._lr(size))
+
+    def _batch(self, batch: Any, tally: "_Tally", size: int) -> None:
+        x, y = placed(batch, self.step.model.context.empty)
+        lr = self._lr(size)
+        self.steps += 1
+        for player, own in self.players.items():
+            self._give_gradients_to(player)
+            optimizer = self.optimizers[player]
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.zero_grad(set_to_none=True)
+            terms: Terms = self.step(x, y, player)
+            terms.loss.backward()  # type: ignore[no-untyped-call]
+            parts = {"loss": terms.loss.detach(), **terms.parts}
+            if self.options.clip is not None:
+                parts["gradient_norm"] = nn.utils.clip_grad_norm_(own, self.options.clip)
+            optimizer.step()
+            several = len(self.players) > 1
+            tally.add({f"{player}.{name}" if several else name: part for name, part in parts.items()}, len(x), self.steps)
+        tally.count(len(x))
+
+    def _validated(self, validation: Iterable[Any]) -> Report:
+        terms = bound(self.step.model, validation, seed=self.options.seed)
+        wrong = [name for name, value in terms.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingError(f"validation {wrong[0]} is not finite after step {self.steps} (epoch {self.epoch}): {_CURE}")
+        better = terms["nelbo"] < self.best
+        self.best = min(self.best, terms["nelbo"])
+        self.stale = 0 if better else self.stale + 1
+        return Report(self.epoch, self.steps, "validation", terms, 1.0, math.nan, math.nan, better)
+
+    def _stale_enough(self) -> bool:
+        return self.options.early_stop is not None and self.stale >= self.options.early_stop
+
+    def _give_gradients_to(self, player: str) -> None:
+        """Only the parameters of the player whose turn it is gather gradients, so that no player moves another's."""
+        if len(self.players) == 1 and self.steps > 1:
+            return
+        own = {id(p) for p in self.players[player]}
+        for parameter in self.step.parameters():
+            parameter.requires_grad_(id(parameter) in own)
+
+    def _lr(self, steps_an_epoch: int) -> float:
+        """The learning rate of the step to come: a function of how many there have been, so that it needs no state."""
+        lr, schedule = self.options.lr, self.options.schedule
+        if schedule == "constant":
+            return lr
+        if not steps_an_epoch:
+            raise ConfigError(f"schedule {schedule!r} needs batches with a length")
+        t = min(self.steps / (steps_an_epoch * self.options.epochs), 1.0)
+        if schedule == "one-cycle" and t < _WARM_UP:
+            return lr * (0.04 + 0.96 * _cosine(1 - t / _WARM_UP))
+        return lr * _cosine(t if schedule == "cosine" else (t - _WARM_UP) / (1 - _WARM_UP))
+
+
+_WARM_UP = 0.3  # of the steps of a one-cycle schedule
+_CURE = "lower the learning rate (--lr), clip the gradient (--clip 10) or use latent.scale=softplus"
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; a GPU where there is one for `auto`.
+
+    Raises:
+        ConfigError: where there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
+    return found
+
+
+def _cosine(t: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * t))
+
+
+class _Tally:
+    """Sums of terms over an epoch, and the first step at which each was not finite; all on the device until read."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.bad: dict[str, Tensor] = {}
+        self.examples = self.batches = 0
+
+    def add(self, terms: dict[str, Tensor], n: int, step: int) -> None:
+        for name, term in terms.items():
+            if name not in self.sums:
+                self.sums[name] = torch.zeros((), dtype=torch.float64, device=term.device)
+                self.bad[name] = torch.full((), _NEVER, device=term.device)
+            self.sums[name] += term.double() * n
+            self.bad[name] = torch.where(torch.isfinite(term), self.bad[name], self.bad[name].clamp(max=step))
+
+    def count(self, n: int) -> None:
+        self.examples += n
+        self.batches += 1
+
+    def means(self, epoch: int) -> dict[str, float]:
+        """The mean of each term over the examples so far.
+
+        Raises:
+            TrainingError: naming the first term that was not finite, and the step.
+        """
+        if not self.batches:
+            raise TrainingError("there are no batches to train on")
+        bad = {name: int(step) for name, step in self.bad.items()}
+        first = min(bad.values())
+        if first < _NEVER:
+            names = [name for name, step in bad.items() if step == first]
+            name = next((n for n in names if n.rpartition(".")[2] in ("reconstruction", "kl", "kl_mc", "penalty")), names[0])
+            raise TrainingError(f"{name} is not finite at step {first} (epoch {epoch}): {_CURE}")
+        return {name: float(total) / self.examples for name, total in self.sums.items()}
+
+
+_NEVER = 2**62
+
+
+class _Randomness:
+    """torch's generators as training has them inside the block, and as everybody else has them outside."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.seed, self.cuda = seed, [device] if device.type == "cuda" else []
+        self.state: list[Tensor] = []
+
+    def __enter__(self) -> None:
+        self.outside = self._now()
+        if self.state:
+            self._set(self.state)
+        else:
+            torch.manual_seed(self.seed)
+
+    def __exit__(self, *_: object) -> None:
+        self.state = self._now()
+        self._set(self.outside)
+
+    def _now(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self.cuda)]
+
+    def _set(self, state: list[Tensor]) -> None:
+        torch.set_rng_state(state[0])
+        for device, theirs in zip(self.cuda, state[1:], strict=True):
+            torch.cuda.set_rng_state(theirs, device)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vaekit.data.catalog import DataSet as DataSet
     from vaekit.data.catalog import Examples as Examples
     from vaekit.data.catalog import Raw as Raw
+    from vaekit.data.image_files import ImageFiles as ImageFiles
     from vaekit.errors import CheckpointError as CheckpointError
     from vaekit.errors import ConfigError as ConfigError
     from vaekit.errors import DataError as DataError
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "config": ["Config"],
     "data.catalog": ["DataSet", "Examples", "Raw"],
+    "data.image_files": ["ImageFiles"],
     "errors": [
         "CheckpointError",
         "ConfigError",

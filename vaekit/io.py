@@ -105,20 +105,40 @@ def model_folder(given: str | Path) -> Path:
     Raises:
         CheckpointError: saying what there is instead.
     """
+    run = run_of(given)
+    folder = run / "model" if run else Path(given).expanduser()
+    if run and not folder.is_dir():
+        raise CheckpointError(f"{run} holds no model: it was stopped before its first epoch was done")
+    if not folder.is_dir():
+        raise CheckpointError(f"no folder {given}: give a run, a model folder, or 'latest' for the newest run under ./runs")
+    if not (folder / CONFIG).exists():
+        raise CheckpointError(f"{folder} holds no model: there is no {CONFIG}")
+    return folder
+
+
+def run_of(given: str | Path) -> Path | None:
+    """The run that a person means by a model: its directory, its model folder, or `latest`; None for a model without a run."""
     folder = Path(given).expanduser()
     if str(given) == "latest" and not folder.exists():
         runs = [path.parent for path in Path("runs").glob("*/run.json")]
         if not runs:
             raise CheckpointError("there is no run under ./runs yet: vaekit train digits")
-        folder = max(runs, key=lambda run: (run / "run.json").stat().st_mtime_ns)
-    if (folder / "model" / CONFIG).is_file():
-        folder = folder / "model"
-    if not folder.is_dir():
-        raise CheckpointError(f"no folder {given}: give a run, a model folder, or 'latest' for the newest run under ./runs")
-    if not (folder / CONFIG).is_file():
-        hint = "it was stopped before its first epoch was done" if (folder / "run.json").is_file() else f"there is no {CONFIG}"
-        raise CheckpointError(f"{folder} holds no model: {hint}")
-    return folder
+        return max(runs, key=lambda run: (run / "run.json").stat().st_mtime_ns)
+    if (folder / "run.json").is_file():
+        return folder
+    return folder.parent if folder.name == "model" and (folder.parent / "run.json").is_file() else None
+
+
+def run_folder(given: str | Path) -> Path:
+    """The run that a person means.
+
+    Raises:
+        CheckpointError: where there is none.
+    """
+    run = run_of(given)
+    if run is None:
+        raise CheckpointError(f"{given} is not a run: give a run directory, or 'latest' for the newest one under ./runs")
+    return run
 
 
 @contextmanager

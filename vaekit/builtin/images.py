@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaekit import DataError, DataSet, Examples, Raw
-from vaekit.builtin.folder import ImageFiles
+from vaekit import DataError, DataSet, Examples, ImageFiles, Raw
 
 
 def _digits(path: str, root: Path) -> Raw:

@@ -1,0 +1,62 @@
+"""What the encoder and the decoder share: how wide and how large each layer is, normalisation, activation."""
+
+from math import gcd
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from vaekit import ConfigError, Shape, ShapeError
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+Depth = Annotated[int, Field(ge=1, le=8)]
+Channels = Annotated[tuple[Width, ...], Field(max_length=16, strict=False)]
+Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], Field(max_length=16, strict=False)]
+Kernel = Literal[1, 3, 5, 7]
+Norm = Literal["batch", "group", "none"]
+Activation = Literal["relu", "leaky-relu", "gelu", "silu"]
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky-relu": nn.LeakyReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+def check_image(shape: Shape) -> None:
+    """Refuse what is not an image.
+
+    Raises:
+        ShapeError: where `shape` is not (C, H, W).
+    """
+    if len(shape) != 3:
+        raise ShapeError(f"it is for images (channels, height, width), not {shape}: mlp and lstm take other data")
+
+
+def plan(width: int, depth: int, channels: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Channels and stride of each layer, the one nearest the image first.
+
+    Raises:
+        ConfigError: where channels and strides are not one each.
+    """
+    wide = channels or tuple(width * 2**i for i in range(depth))
+    step = strides or (2,) * len(wide)
+    if len(wide) != len(step):
+        raise ConfigError(f"{len(wide)} layers have {len(step)} strides: give one each")
+    if max(wide) > 65536:
+        raise ConfigError(f"width {width} doubled {depth - 1} times is {max(wide):,} channels: at most 65,536")
+    return list(zip(wide, step, strict=True))
+
+
+def sizes(height: int, width: int, strides: list[int]) -> list[tuple[int, int]]:
+    """Height and width of the image and after each layer: each is divided by the stride, rounded up."""
+    found = [(height, width)]
+    for stride in strides:
+        found.append((-(-found[-1][0] // stride), -(-found[-1][1] // stride)))
+    return found
+
+
+def finish(channels: int, norm: str, activation: str) -> list[nn.Module]:
+    """What follows a convolution: the normalisation, then the activation."""
+    normalisation: dict[str, list[nn.Module]] = {
+        "batch": [nn.BatchNorm2d(channels)],
+        "group": [nn.GroupNorm(gcd(channels, 8), channels)],
+        "none": [],
+    }
+    return [*normalisation[norm], _ACTIVATIONS[activation]()]

@@ -1,0 +1,58 @@
+"""The command line: thin, and quick to start because every command imports what it needs itself.
+
+Results go to standard output, progress and messages to standard error. Exit codes: 0 done; 1 failed; 2 the command or the
+config is wrong; 130 stopped by Ctrl-C.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import catalog, models, training
+from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
+
+app = typer.Typer(
+    name="vaekit",
+    help="Variational autoencoders made of parts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(training.train)
+app.command()(training.resume)
+app.command()(models.evaluate)
+app.command()(models.sample)
+app.command()(models.reconstruct)
+app.command()(models.interpolate)
+app.command()(models.info)
+app.command()(catalog.parts)
+app.command()(catalog.plugins)
+app.command()(catalog.data)
+app.command()(catalog.recipes)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        import vaekit
+
+        typer.echo(f"vaekit {vaekit.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command, and turn errors into one line and an exit code."""
+    try:
+        app()
+    except VaekitError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, ConfigError | UnknownPart | ShapeError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,235 @@
+"""`vaekit evaluate`, `sample`, `reconstruct`, `interpolate` and `info`: what is done with a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from vaekit.cli import show
+from vaekit.cli.training import Json
+from vaekit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vaekit.data.prepare import Data
+    from vaekit.model import VAE
+
+Model = Annotated[str, typer.Argument(help="A run, a model folder, or latest.")]
+DataRoot = Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")]
+Output = Annotated[str | None, typer.Option(help="The file to write.  [default: in the run's figures, or here]")]
+Label = Annotated[str | None, typer.Option(help="A class, for a conditional model.")]
+
+
+def evaluate(
+    model: Model,
+    data: Annotated[str | None, typer.Argument(help="A data set.  [default: the one the model was trained on]")] = None,
+    k: Annotated[int, typer.Option("-k", help="Importance samples an example.")] = 200,
+    seed: Annotated[int, typer.Option(help="What the draws depend on.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """The bound on the test set, and the importance-weighted negative log-likelihood."""
+    from vaekit import evaluation, io
+    from vaekit.data.batches import Batches
+    from vaekit.data.check import check_support
+
+    loaded = io.load(model, device=device)
+    found = _data(model, loaded, data, data_root)
+    remark = check_support(loaded.likelihood, found)
+    if remark:
+        typer.echo(f"note: {remark}", err=True)
+    numbers = evaluation.evaluate(loaded, Batches(found.test, 128), k=k, seed=seed)
+    if as_json:
+        show.document(numbers)
+        return
+    error = numbers["nll_standard_error"]
+    show.table(
+        [
+            ("negative ELBO", f"{numbers['nelbo']:.2f}"),
+            ("  reconstruction", f"{numbers['reconstruction']:.2f}"),
+            ("  KL", f"{numbers['kl']:.2f}"),
+            ("negative log-likelihood", f"{numbers['nll']:.2f} ± {error:.2f}  (importance-weighted bound, k = {k})"),
+            ("examples", f"{numbers['examples']:,} of {found.info.name}, test; in nats per example"),
+        ]
+    )
+
+
+def sample(
+    model: Model,
+    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    label: Label = None,
+    seed: Annotated[int, typer.Option(help="What the draws depend on.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Of a Gaussian prior.")] = 1.0,
+    draw: Annotated[bool, typer.Option("--draw", help="Draw x rather than take its mean.")] = False,
+    output: Output = None,
+) -> None:
+    """A picture of new images."""
+    import math
+
+    from vaekit import figures, io
+
+    loaded = io.load(model)
+    images = loaded.sample(n, y=_label(label), temperature=temperature, draw=draw, seed=seed)
+    picture = figures.grid(images, columns=math.ceil(math.sqrt(n)))
+    _write(picture, model, output, f"sample-seed{seed}{f'-{label}' if label else ''}.png")
+
+
+def reconstruct(
+    model: Model,
+    images: Annotated[
+        Optional[list[Path]],  # noqa: UP045 (typer wants it so)
+        typer.Argument(help="Image files.  [default: from the test set]"),
+    ] = None,
+    label: Label = None,
+    n: Annotated[int, typer.Option("-n", help="How many of the test set.")] = 50,
+    data_root: DataRoot = None,
+    output: Output = None,
+) -> None:
+    """A picture of images above their reconstructions."""
+    from vaekit import figures, io
+
+    loaded = io.load(model)
+    if images:
+        import torch
+
+        x, y = torch.cat([_image(path, loaded) for path in images]), _label(label)
+    else:
+        x, y = _examples(model, loaded, data_root, slice(0, n))
+    columns = min(10, len(x))
+    _write(figures.reconstructions(loaded, x, y, columns), model, output, "reconstruct.png")
+
+
+def interpolate(
+    model: Model,
+    a: Annotated[str, typer.Argument(help="An image file, or the number of a test example.")],
+    b: Annotated[str, typer.Argument(help="Another.")],
+    steps: Annotated[int, typer.Option(help="Images on the way, both ends counted.")] = 10,
+    gif: Annotated[bool, typer.Option("--gif", help="Write an animation.")] = False,
+    label: Label = None,
+    data_root: DataRoot = None,
+    output: Output = None,
+) -> None:
+    """A picture of the way from one image to another through the latent space."""
+    from vaekit import figures, io
+
+    loaded = io.load(model)
+    ends, labels = zip(*(_end(text, model, loaded, data_root) for text in (a, b)), strict=True)
+    y = _label(label) if label is not None else labels[0]
+    if gif:
+        path = loaded.interpolate(ends[0], ends[1], steps, y)
+        target = _target(model, output, "interpolate.gif")
+        typer.echo(figures.save_gif([figures.grid(image[None], 1) for image in path], target))
+    else:
+        _write(figures.interpolation(loaded, ends[0], ends[1], steps, y), model, output, "interpolate.png")
+
+
+def info(model: Model, as_json: Json = False) -> None:
+    """Config, sizes, parameters by part, metrics and plugins of a model."""
+    from vaekit import io
+    from vaekit.config import DEFAULTS
+    from vaekit.runs import Run
+
+    loaded = io.load(model)
+    config = loaded.config
+    assert config is not None
+    counts = {kind: sum(p.numel() for p in getattr(loaded, kind).parameters()) for kind in DEFAULTS if kind != "loss"}
+    run = io.run_of(model)
+    rows = Run(run).metrics if run else []
+    latest = {row["split"]: row for row in rows}
+    if as_json:
+        numbers = {"config": config.model_dump(mode="json"), "parameters": counts, "metrics": latest, "source": loaded.source}
+        show.document(numbers)
+        return
+    table: list[tuple[Any, ...]] = [("source", loaded.source), ("data", f"{tuple(config.data_shape)}{_about(config)}")]
+    for kind in DEFAULTS:
+        options = " ".join(f"{kind}.{name}={value}" for name, value in config.part(kind).items() if name != "name")
+        size = f"{counts[kind]:,} parameters" if counts.get(kind) else ""
+        table.append((kind, "  ".join(filter(None, (str(config.part(kind)["name"]), size, options)))))
+    table.append(("parameters", f"{sum(counts.values()):,} of {config.dtype}"))
+    table.append(("plugins", ", ".join(f"{package} {version}" for package, version in config.plugins.items())))
+    for split, row in latest.items():
+        terms = "  ".join(f"{name} {row[name]:.2f}" for name in ("nelbo", "reconstruction", "kl") if name in row)
+        table.append((split, f"epoch {row['epoch']}  {terms}"))
+    show.table(table)
+
+
+def _about(config: Any) -> str:
+    return f"  {config.data.name}, {config.data.examples:,} training examples" if config.data else ""
+
+
+def _label(label: str | None) -> Any:
+    return int(label) if label is not None and label.isdecimal() else label
+
+
+def _data(model: str, loaded: "VAE", name: str | None, root: str | None) -> "Data":
+    """The data that a model was trained on, prepared as they were then; or others prepared so."""
+    from vaekit import io
+    from vaekit.data.prepare import load
+    from vaekit.data.transform import DataOptions
+    from vaekit.runs import Run
+
+    run = io.run_of(model)
+    record = Run(run).record if run else {}
+    info = loaded.config.data if loaded.config else None
+    source = name or record.get("source") or (info.name if info and info.name not in _WITHOUT_A_NAME else None)
+    if source is None:
+        raise ConfigError(f"{model} does not say where its data are: name a data set")
+    options = record.get("data") or (
+        {"binarize": info.binarize, "seed": info.seed, "resize": info.resize, "crop": info.crop, "grey": info.grey} if info else {}
+    )
+    return load(source, DataOptions(**options), root or record.get("data_root"))
+
+
+_WITHOUT_A_NAME = ("data", "folder", "npy", "npz", "idx")
+
+
+def _examples(model: str, loaded: "VAE", root: str | None, which: slice) -> tuple["Tensor", Any]:
+    import torch
+
+    from vaekit.data.batches import Batches
+
+    test = _data(model, loaded, None, root).test
+    x, y = next(iter(Batches(test.take(torch.arange(len(test))[which]), len(test))))
+    return x, (y if loaded.context.out_shape != (0,) else None)
+
+
+def _end(text: str, model: str, loaded: "VAE", root: str | None) -> tuple["Tensor", Any]:
+    if not text.isdecimal():
+        return _image(Path(text), loaded)[0], None
+    x, y = _examples(model, loaded, root, slice(int(text), int(text) + 1))
+    if not len(x):
+        raise ConfigError(f"the test set has no example {text}")
+    return x[0], None if y is None else y[0]
+
+
+def _image(path: Path, loaded: "VAE") -> "Tensor":
+    """An image file as this model sees images, (1, C, H, W)."""
+    from vaekit.data.batches import Batches
+    from vaekit.data.catalog import Examples
+    from vaekit.data.image_files import ImageFiles
+    from vaekit.data.transform import DataOptions, transform
+
+    shape = loaded.data_shape
+    if len(shape) != 3:
+        raise ConfigError(f"this model's data are of shape {shape}, not images")
+    info = loaded.config.data if loaded.config else None
+    binary = info is not None and info.binarize != "none"
+    options = DataOptions(resize=(shape[1], shape[2]), binarize="threshold" if binary else "none")
+    examples = transform(Examples(ImageFiles([path], shape)), options, "test")
+    x, _ = next(iter(Batches(examples, 1)))
+    return x
+
+
+def _target(model: str, output: str | None, name: str) -> Path:
+    from vaekit import io
+
+    run = io.run_of(model)
+    return Path(output) if output else (run / "figures" / name if run else Path(name))
+
+
+def _write(picture: Any, model: str, output: str | None, name: str) -> None:
+    from vaekit import figures
+
+    typer.echo(figures.save(picture, _target(model, output, name)))

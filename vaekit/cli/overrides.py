@@ -1,0 +1,72 @@
+"""`part.option=value` on the command line."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from vaekit.errors import ConfigError, suggestion
+
+KINDS = ("context", "encoder", "latent", "prior", "decoder", "likelihood", "loss")
+DATA = ("binarize", "seed", "resize", "crop", "grey", "validation", "test")
+TRAINING = ("epochs", "batch-size", "lr", "schedule", "clip", "early-stop", "device")
+
+
+@dataclass
+class Overrides:
+    """What the arguments of `train` ask for.
+
+    Args:
+        source: the data set, where one was named.
+        parts: by kind, with names and options.
+        data: options of the data.
+    """
+
+    source: str | None = None
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def parse(arguments: Iterable[str]) -> Overrides:
+    """Tell the data set from the overrides: one with `=` and no `:` before it is an override, wherever it stands.
+
+    Raises:
+        ConfigError: for two data sets, or an override of nothing there is.
+    """
+    found = Overrides()
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals or ":" in key:
+            if found.source is not None:
+                raise ConfigError(f"two data sets: {found.source!r} and {argument!r}; an override is written part.option=value")
+            found.source = argument
+            continue
+        _set(found, key, _value(text))
+    return found
+
+
+def _set(found: Overrides, key: str, value: Any) -> None:
+    kind, dot, option = key.partition(".")
+    if kind in KINDS and not dot:
+        given = value if isinstance(value, dict) else {"name": str(value)}
+        found.parts[kind] = {**found.parts.get(kind, {}), **given}
+    elif kind in KINDS and option:
+        found.parts.setdefault(kind, {})[option] = value
+    elif kind == "data" and option:
+        found.data[option] = value
+    elif key in DATA and key != "seed":
+        found.data[key] = value
+    elif key.replace("_", "-") in (*TRAINING, "seed"):
+        raise ConfigError(f"{key!r} is an option: --{key.replace('_', '-')} {value}")
+    else:
+        known = (*KINDS, "data", *DATA)
+        raise ConfigError(f"nothing is called {key!r}{suggestion(kind, known)} (there are: {', '.join((*KINDS, 'data'))})")
+
+
+def _value(text: str) -> Any:
+    """JSON where it parses as JSON, else the text itself."""
+    from vaekit import strictjson
+
+    try:
+        return strictjson.loads(text)
+    except ValueError:
+        return text

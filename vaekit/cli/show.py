@@ -1,0 +1,31 @@
+"""How results are printed: aligned columns, or one JSON document."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+
+def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> None:
+    """Print rows in aligned columns, the last as long as it likes."""
+    cells = [[str(cell) for cell in row] for row in ([header, *rows] if header else rows)]
+    widths = [max((len(row[i]) for row in cells), default=0) for i in range(max(map(len, cells), default=0))]
+    for number, row in enumerate(cells):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
+        typer.echo(typer.style(line, bold=True) if header and not number else line)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def command() -> str:
+    """How this command is called here: `vaekit` where the shell finds it, else the way to it."""
+    found = shutil.which("vaekit")
+    here = os.path.realpath(sys.argv[0])
+    return "vaekit" if found and os.path.realpath(found) == here else os.path.relpath(sys.argv[0])

@@ -1,0 +1,92 @@
+"""`vaekit train` and `vaekit resume`."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from vaekit.cli import overrides, show
+
+if TYPE_CHECKING:
+    from vaekit.runs import Run
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def train(
+    arguments: Annotated[
+        Optional[list[str]],  # noqa: UP045 (typer wants it so)
+        typer.Argument(metavar="DATA [PART=NAME] [PART.OPTION=VALUE]...", help="A data set, and what differs from the textbook."),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="A named config to start from; `vaekit recipes` lists them.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.  [default: 10]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples a step.  [default: 128]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam.  [default: 0.001]")] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant, cosine or one-cycle.  [default: constant]")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    early_stop: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better bound.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random depends on it.  [default: 0]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: auto]")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")] = None,
+    output: Annotated[str, typer.Option(help="The folder to make the run in.")] = "runs",
+    name: Annotated[str | None, typer.Option(help="Of the run.  [default: time, data and encoder]")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model and write a run.
+
+    A part is chosen by `encoder=lstm`, an option of it by `encoder.hidden=64`, one of the data by `data.binarize=dynamic`.
+    """
+    asked = overrides.parse(arguments or ())
+    from vaekit.runs import fit
+
+    training: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "schedule": schedule,
+        "clip": clip,
+        "early_stop": early_stop,
+        "seed": seed,
+        "device": device,
+    }
+    run = fit(
+        asked.source,
+        recipe=recipe,
+        **asked.parts,
+        data_options=asked.data,
+        data_root=data_root,
+        output=output,
+        name=name,
+        progress=not quiet,
+        **{option: value for option, value in training.items() if value is not None},
+    )
+    _tell(run, as_json)
+
+
+def resume(run: Annotated[str, typer.Argument(help="A run, or latest.")], quiet: Quiet = False, as_json: Json = False) -> None:
+    """Continue a run that was stopped."""
+    from vaekit.io import run_folder
+    from vaekit.runs import resume as resume_run
+
+    _tell(resume_run(run_folder(run), progress=not quiet), as_json)
+
+
+def _tell(run: "Run", as_json: bool) -> None:
+    final = [row for row in run.metrics if row["split"] == "test"][-1:]
+    if as_json:
+        figures = [str(path) for path in run.figures]
+        show.document({"run": str(run.path), "status": run.status, "figures": figures, "test": final[0] if final else None})
+    else:
+        vaekit = show.command()
+        rows = [("run", run.path)]
+        rows += [("figures" if i == 0 else "", path) for i, path in enumerate(run.figures)]
+        for row in final:
+            values = f"negative ELBO {row['nelbo']:.2f} = reconstruction {row['reconstruction']:.2f} + KL {row['kl']:.2f}"
+            rows.append(("test", f"{values} nats per example"))
+        again = [f"{vaekit} resume {run.path}"] if run.status == "interrupted" else []
+        look = [f"{vaekit} sample {run.path}", f"{vaekit} reconstruct {run.path}", f"{vaekit} interpolate {run.path} 0 1"]
+        rows += [("try next" if i == 0 else "", line) for i, line in enumerate([*again, *look][:3])]
+        show.table(rows)
+    if run.status == "interrupted":
+        raise typer.Exit(130)

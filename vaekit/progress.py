@@ -1,0 +1,114 @@
+"""How a run goes, on standard error: a bar on a terminal, a line an epoch elsewhere, or nothing."""
+
+import math
+import sys
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from vaekit.training import Report
+
+
+class Progress(Protocol):
+    """What `fit` tells; a context while training runs."""
+
+    every: float
+    """Seconds between reports within an epoch that it would like to have."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def message(self, text: str) -> None:
+        """Something to say, in lines."""
+
+    def report(self, report: Report) -> None:
+        """How training stands."""
+
+
+def choose(wanted: bool, epochs: int) -> Progress:
+    """Nothing unless it is wanted; a bar where standard error is a terminal, lines elsewhere."""
+    if not wanted:
+        return _Silent()
+    console = Console(stderr=True)
+    return _Bars(console, epochs) if console.is_terminal else _Lines(epochs)
+
+
+class _Silent:
+    every = math.inf
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def message(self, text: str) -> None:
+        pass
+
+    def report(self, report: Report) -> None:
+        pass
+
+
+class _Lines(_Silent):
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.line = ""
+
+    def message(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 (the one place that talks to people while training)
+
+    def report(self, report: Report) -> None:
+        if report.split == "train" and report.done == 1.0:
+            self.line = f"epoch {report.epoch}/{self.epochs}  train {terms(report)}  {report.images_per_second:,.0f} images/s"
+        elif report.split == "validation":
+            self.message(f"{self.line}  validation {terms(report)}{'  best' if report.best else ''}")
+
+
+class _Bars(_Silent):
+    every = 0.25
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        self.console, self.epochs = console, epochs
+        self.validation = ""
+
+    def __enter__(self) -> Self:
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}"),
+            console=self.console,
+        )
+        self.task = self.bar.add_task("", total=self.epochs, terms="")
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def message(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)
+
+    def report(self, report: Report) -> None:
+        if report.split == "validation":
+            self.validation = f"  validation {report.terms['nelbo']:.2f}{' best' if report.best else ''}"
+            return
+        shown = f"{terms(report)}  {report.images_per_second:,.0f} images/s{self.validation}"
+        self.bar.update(
+            self.task,
+            description=f"epoch {report.epoch}/{self.epochs}",
+            completed=report.epoch - 1 + report.done,
+            terms=shown,
+        )
+
+
+def terms(report: Report) -> str:
+    """`103.21 = recon 98.02 + KL 5.19`, in nats per example."""
+    names = {"reconstruction": "recon", "kl": "KL", "kl_mc": "KL (Monte Carlo)", "penalty": "penalty"}
+    parts = " | ".join(f"{short} {report.terms[name]:.2f}" for name, short in names.items() if name in report.terms)
+    total = next((report.terms[name] for name in ("nelbo", "profile", "loss") if name in report.terms), math.nan)
+    return f"{total:.2f} ({parts})" if parts else f"{total:.2f}"

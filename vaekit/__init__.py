@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from vaekit.errors import UnknownPart as UnknownPart
     from vaekit.errors import VaekitError as VaekitError
     from vaekit.evaluation import evaluate as evaluate
+    from vaekit.fitting import fit as fit
+    from vaekit.fitting import resume as resume
     from vaekit.hookspecs import hookimpl as hookimpl
     from vaekit.io import load as load
     from vaekit.model import VAE as VAE
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from vaekit.parts import Prior as Prior
     from vaekit.parts import Space as Space
     from vaekit.runs import Run as Run
-    from vaekit.runs import fit as fit
-    from vaekit.runs import resume as resume
     from vaekit.shapes import Shape as Shape
     from vaekit.shapes import feature_axis as feature_axis
     from vaekit.shapes import join as join
@@ -65,11 +65,12 @@ _MODULES = {
         "VaekitError",
     ],
     "evaluation": ["evaluate"],
+    "fitting": ["fit", "resume"],
     "hookspecs": ["hookimpl"],
     "io": ["load"],
     "model": ["VAE"],
     "parts": ["Context", "Decoder", "Encoder", "Latent", "Likelihood", "Loss", "Part", "Posterior", "Prior", "Space"],
-    "runs": ["Run", "fit", "resume"],
+    "runs": ["Run"],
     "shapes": ["Shape", "feature_axis", "join", "widen"],
     "trace": ["Draw", "Site", "Terms", "Trace"],
     "training": ["Report", "train"],

@@ -123,7 +123,9 @@ class Config(Options):
         if not isinstance(version, int) or isinstance(version, bool):
             raise ConfigError("config: no vaekit format version: this is not a model that vaekit saved")
         if version > FORMAT:
-            raise ConfigError(f"config: format {version} is newer than this vaekit reads ({FORMAT}): pip install --upgrade vaekit")
+            raise ConfigError(
+                f"config: format {version} is newer than this vaekit reads ({FORMAT}): pip install --upgrade vaekit"
+            )
         absent = [name for name in ("data_shape", *DEFAULTS) if name not in value]
         if absent:
             raise ConfigError(f"config: {absent[0]!r} is missing")

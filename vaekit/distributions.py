@@ -22,22 +22,24 @@ def full_precision(like: Tensor) -> torch.autocast:
     return torch.autocast(like.device.type, enabled=False)
 
 
-def independent(base: Distribution) -> Independent:
+def independent(base: Distribution) -> Distribution:
     """`base` with every batch axis but the first as its event: log_prob sums over the dimensions of an example."""
     return Independent(base, len(base.batch_shape) - 1, validate_args=False)
 
 
-def normal(loc: Tensor, scale: Tensor) -> Independent:
+def normal(loc: Tensor, scale: Tensor) -> Distribution:
     """Diagonal normal over the dimensions of (N, *event) tensors."""
-    return independent(Normal(*promote(loc, scale), validate_args=False))
+    loc, scale = promote(loc, scale)
+    return independent(Normal(loc, scale, validate_args=False))
 
 
-def laplace(loc: Tensor, scale: Tensor) -> Independent:
+def laplace(loc: Tensor, scale: Tensor) -> Distribution:
     """Independent Laplace distributions over the dimensions of (N, *event) tensors."""
-    return independent(Laplace(*promote(loc, scale), validate_args=False))
+    loc, scale = promote(loc, scale)
+    return independent(Laplace(loc, scale, validate_args=False))
 
 
-def bernoulli(logits: Tensor) -> Independent:
+def bernoulli(logits: Tensor) -> Distribution:
     """Independent Bernoulli distributions over the dimensions of (N, *event) logits."""
     return independent(Bernoulli(logits=promote(logits)[0], validate_args=False))
 
@@ -55,7 +57,7 @@ class PointMass(Distribution):
     density exists and nothing computed with it is a bound.
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (torch's own attribute)
+    arg_constraints: dict[str, constraints.Constraint] = {}
     has_rsample = True
 
     def __init__(self, value: Tensor) -> None:
@@ -66,7 +68,7 @@ class PointMass(Distribution):
     def mean(self) -> Tensor:
         return self.value
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         return self.value.expand(*sample_shape, *self.value.shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -131,7 +133,7 @@ def _normal_normal(q: Normal, p: Normal) -> Tensor:
 def _full_full(q: MultivariateNormal, p: MultivariateNormal) -> Tensor:
     whitened = torch.linalg.solve_triangular(p.scale_tril, q.scale_tril, upper=False)
     shift = torch.linalg.solve_triangular(p.scale_tril, (q.loc - p.loc)[..., None], upper=False)
-    quadratic = (whitened**2).sum((-2, -1)) + (shift**2).sum((-2, -1)) - q.event_shape[0]
+    quadratic: Tensor = (whitened**2).sum((-2, -1)) + (shift**2).sum((-2, -1)) - q.event_shape[0]
     return 0.5 * quadratic + _log_diagonal(p) - _log_diagonal(q)
 
 
@@ -146,7 +148,8 @@ def _diagonal_full(q: Normal, p: MultivariateNormal) -> Tensor:
 
 
 def _log_diagonal(d: MultivariateNormal) -> Tensor:
-    return d.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_diagonal: Tensor = d.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return log_diagonal
 
 
 _Kl = Callable[..., Tensor]

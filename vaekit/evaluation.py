@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaekit.blocks import drawing, evaluation
 from vaekit.errors import DataError
-from vaekit.model import VAE, drawing, evaluation
+from vaekit.model import VAE
 
 
 def bound(model: VAE, batches: Iterable[Any], samples: int = 1, seed: int = 0) -> dict[str, float]:
@@ -53,7 +54,9 @@ def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) ->
     terms = bound(model, batches, seed=seed)
     where = model.context.empty
     with torch.no_grad():
-        log_p = torch.cat([model.log_likelihood(*placed(batch, where), k=k, seed=seed + i).cpu() for i, batch in enumerate(batches)])
+        log_p = torch.cat(
+            [model.log_likelihood(*placed(batch, where), k=k, seed=seed + i).cpu() for i, batch in enumerate(batches)]
+        )
     error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else math.nan
     return {**terms, "nll": -log_p.mean().item(), "nll_standard_error": error, "k": k, "examples": len(log_p)}
 

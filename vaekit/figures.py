@@ -40,7 +40,9 @@ def grid(images: Tensor, columns: int, gap: int = 1) -> Picture:
     n, channels, height, width = pixels.shape
     tiles = torch.full((rows * columns, channels, height + gap, width + gap), 128, dtype=torch.uint8)
     tiles[:n, :, :height, :width] = pixels
-    whole = rearrange(tiles, "(r k) c h w -> (r h) (k w) c", k=columns)[: rows * (height + gap) - gap, : columns * (width + gap) - gap]
+    whole = rearrange(tiles, "(r k) c h w -> (r h) (k w) c", k=columns)[
+        : rows * (height + gap) - gap, : columns * (width + gap) - gap
+    ]
     picture: Picture = whole.squeeze(-1).numpy() if channels == 1 else whole.numpy()
     return picture
 
@@ -80,8 +82,8 @@ def interpolation(model: VAE, a: Tensor, b: Tensor, steps: int = 10, y: Any = No
 
 
 def save(picture: Picture, path: Path, at_least: int = 400) -> Path:
-    """Write a PNG, each pixel repeated until the longer side has some `at_least`."""
-    times = max(1, round(at_least / max(picture.shape[:2])))
+    """Write a PNG, each pixel repeated until the longer side has `at_least`."""
+    times = max(1, -(-at_least // max(picture.shape[:2])))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture.repeat(times, 0).repeat(times, 1)).save(path)
     return path
@@ -89,7 +91,7 @@ def save(picture: Picture, path: Path, at_least: int = 400) -> Path:
 
 def save_gif(frames: Sequence[Picture], path: Path, seconds: float = 3.0, at_least: int = 280) -> Path:
     """Write an animation of frames of one size, there and back again."""
-    times = max(1, round(at_least / max(frames[0].shape[:2])))
+    times = max(1, -(-at_least // max(frames[0].shape[:2])))
     there = [Image.fromarray(frame.repeat(times, 0).repeat(times, 1)) for frame in frames]
     path.parent.mkdir(parents=True, exist_ok=True)
     rest = [*there[1:], *there[-2:0:-1]]

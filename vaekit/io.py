@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vaekit import strictjson
+from vaekit.blocks import find_device
 from vaekit.card import card
 from vaekit.config import Config
 from vaekit.errors import CheckpointError
 from vaekit.model import VAE
-from vaekit.training import find_device
 from vaekit.wiring import build_model, describe
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"

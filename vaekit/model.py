@@ -4,16 +4,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vaekit.blocks import drawing, evaluation
 from vaekit.distributions import tempered
 from vaekit.errors import ConfigError, DataError, ShapeError
-from vaekit.parts import Context, Decoder, Encoder, Latent, Likelihood, Prior, Space
+from vaekit.parts import Context, Decoder, Encoder, Latent, Likelihood, Prior
+from vaekit.paths import path
 from vaekit.shapes import Shape
 from vaekit.trace import Trace
 
@@ -207,7 +208,8 @@ class VAE(nn.Module):
         return self.context.empty.device
 
     def _code(self, x: Tensor, c: Tensor) -> Tensor:
-        return self.latent.code(self.encoder(x, c), c)
+        code: Tensor = self.latent.code(self.encoder(x, c), c)
+        return code
 
     def _context(self, y: Any, n: int) -> Tensor:
         classes = self.config.data.classes if self.config and self.config.data else ()
@@ -216,17 +218,19 @@ class VAE(nn.Module):
         return c
 
     def _data(self, x: Any, single: bool = False) -> Tensor:
-        if getattr(x, "dtype", None) is torch.uint8 or str(getattr(x, "dtype", "")) == "uint8":
+        x = torch.as_tensor(x)
+        if x.dtype == torch.uint8:
             raise DataError("x is of bytes; a model takes floats in [0, 1]: give x / 255")
-        x = self._tensor([x] if single and not torch.is_tensor(x) else x[None] if single else x, self.data_shape, "x")
-        if not torch.isfinite(x).all():
+        data = self._tensor(x[None] if single else x, self.data_shape, "x")
+        if not torch.isfinite(data).all():
             raise DataError("x holds values that are not finite")
-        return x
+        return data
 
     def _tensor(self, value: Any, shape: Shape, name: str) -> Tensor:
         tensor = torch.as_tensor(value).to(self._device, self.context.empty.dtype)
         if tuple(tensor.shape[1:]) != tuple(shape) or not len(tensor):
-            raise ShapeError(f"{name} has shape {tuple(tensor.shape)}; this model takes (N, {', '.join(map(str, shape))})")
+            wanted = ", ".join(map(str, shape))
+            raise ShapeError(f"{name} has shape {tuple(tensor.shape)}; this model takes (N, {wanted})")
         return tensor
 
     def _tempered(self, prior: Distribution, temperature: float) -> Distribution:
@@ -234,57 +238,10 @@ class VAE(nn.Module):
             raise ConfigError(f"temperature is {temperature}: it is a finite number, 0 or more")
         scaled = tempered(prior, temperature) if self.latent.root.support == "real" else None
         if scaled is None:
-            raise ConfigError(f"prior {self.prior.name!r} is not Gaussian on a real space: it has no temperature; leave it at 1")
+            raise ConfigError(
+                f"prior {self.prior.name!r} is not Gaussian on a real space: it has no temperature; leave it at 1"
+            )
         return scaled
 
 
 _ELEMENTS_AT_ONCE = 8_000_000  # of decoded data, when importance samples are drawn in chunks
-_LOCK = RLock()
-
-
-@contextmanager
-def drawing(seed: int | None, device: torch.device) -> Iterator[None]:
-    """A block that draws: from `seed`, with torch's generators put back after; one thread at a time."""
-    with _LOCK:
-        if seed is None:
-            yield
-            return
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            yield
-
-
-@contextmanager
-def evaluation(module: nn.Module) -> Iterator[None]:
-    """A block in which `module` is in evaluation mode; each of its modules gets its own mode back."""
-    training = [m for m in module.modules() if m.training]
-    for m in training:
-        m.training = False
-    try:
-        yield
-    finally:
-        for m in training:
-            m.training = True
-
-
-def path(a: Tensor, b: Tensor, steps: int, root: Space) -> Tensor:
-    """Latents from `a` to `b`, (steps, *shape), both ends included.
-
-    A straight line up to three dimensions. Above, the arc between the directions with the norm going evenly from one to the
-    other, because the middle of a straight line between two draws lies where the prior has next to no mass.
-
-    References:
-        Sampling Generative Networks (White; 2016), https://arxiv.org/abs/1609.04468, section 2.1.
-    """
-    if root.support not in ("real", "sphere"):
-        raise ConfigError(f"no path leads from one latent to another in a space of {root.support}")
-    t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype).reshape(-1, *[1] * a.dim())
-    line = a + t * (b - a)
-    norms = a.norm(), b.norm()
-    if (root.support == "real" and a.numel() <= 3) or min(norms) < 1e-6:
-        return line
-    angle = torch.arccos(((a / norms[0]) * (b / norms[1])).sum().clamp(-1, 1))
-    if angle.sin() < 1e-4:  # the same direction, where the arc is the line, or opposite ones, where there is no one arc
-        return line
-    arc = (torch.sin((1 - t) * angle) * a / norms[0] + torch.sin(t * angle) * b / norms[1]) / angle.sin()
-    return arc * (norms[0] + t * (norms[1] - norms[0]))

@@ -92,6 +92,7 @@ class Context(Part):
     """What the model is told besides x: turns y (labels, vectors, nothing) into c (N, C). C is 0 when unconditional."""
 
     kind = "context"
+    empty: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -54,7 +54,8 @@ class Plugins:
         self._origin: dict[object, Plugin] = {}
         self._named: dict[tuple[str, str], list[Any]] = {}
         for plugin in found:
-            for item in (*plugin.parts, *plugin.datasets):
+            brought: tuple[Any, ...] = (*plugin.parts, *plugin.datasets)
+            for item in brought:
                 self._origin[item] = plugin
                 self._named.setdefault((_kind(item), item.name), []).append(item)
 

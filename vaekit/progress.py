@@ -5,7 +5,8 @@ import sys
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from vaekit.training import Report
 
@@ -60,7 +61,7 @@ class _Lines(_Silent):
         print(text, file=sys.stderr, flush=True)  # noqa: T201 (the one place that talks to people while training)
 
     def report(self, report: Report) -> None:
-        if report.split == "train" and report.done == 1.0:
+        if report.split == "train" and not report.partial:
             self.line = f"epoch {report.epoch}/{self.epochs}  train {terms(report)}  {report.images_per_second:,.0f} images/s"
         elif report.split == "validation":
             self.message(f"{self.line}  validation {terms(report)}{'  best' if report.best else ''}")

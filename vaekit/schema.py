@@ -91,7 +91,7 @@ def check_schema(part: type[Part]) -> None:
             if unbounded:
                 raise PluginError(f"option {name!r} {unbounded}; {hint}")
             json.dumps(default, allow_nan=False)
-        validate(part, {name: default for name, default in defaults(part).items()})
+        validate(part, defaults(part))
     except (NameError, PydanticUserError, TypeError, ValueError) as error:
         raise PluginError(f"its options are not JSON values with evaluable annotations: {error}") from error
     except ConfigError as error:
@@ -101,10 +101,10 @@ def check_schema(part: type[Part]) -> None:
 @cache
 def _adapter(part: type[Part]) -> TypeAdapter[dict[str, Any]]:
     hints = typing.get_type_hints(part.__init__, include_extras=True)
-    fields = {name: hints[name] if name in hints else Any for name in defaults(part)}
-    missing = [name for name in fields if name not in hints]
+    missing = [name for name in defaults(part) if name not in hints]
     if missing:
         raise TypeError(f"option {missing[0]!r} has no annotation")
+    fields = {name: hints[name] for name in defaults(part)}
     strict = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
     return TypeAdapter(strict(TypedDict(f"{part.__name__}Options", fields, total=False)))  # type: ignore[operator]
 

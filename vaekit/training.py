@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from vaekit.blocks import Randomness, find_device
 from vaekit.data.batches import Batches, epoch_seed
 from vaekit.errors import ConfigError, TrainingError
 from vaekit.evaluation import bound, placed
@@ -56,6 +57,7 @@ class Report:
         images_per_second: in training, since the epoch began.
         lr: the learning rate of the last step.
         best: whether this validation bound is the best so far.
+        partial: whether the epoch is still going on.
     """
 
     epoch: int
@@ -66,6 +68,7 @@ class Report:
     images_per_second: float
     lr: float
     best: bool = False
+    partial: bool = False
 
 
 def train(
@@ -162,7 +165,7 @@ class Trainer:
         self.step.train()
         if isinstance(batches, Batches):
             batches.epoch = self.epoch
-        randomness = _Randomness(epoch_seed(self.options.seed, self.epoch), self.device)
+        randomness = Randomness(epoch_seed(self.options.seed, self.epoch), self.device)
         with randomness:
             rest = iter(batches)
         tally = _Tally()
@@ -181,7 +184,7 @@ class Trainer:
             terms = tally.means(self.epoch + 1)
             speed = tally.examples / (time.perf_counter() - start)
             share = 1.0 if done else min(tally.batches / size, 1.0) if size else 0.0
-            yield Report(self.epoch + 1, self.steps, "train", terms, share, speed, self._lr(size))
+            yield Report(self.epoch + 1, self.steps, "train", terms, share, speed, self._lr(size), partial=not done)
 
     def _batch(self, batch: Any, tally: "_Tally", size: int) -> None:
         x, y = placed(batch, self.step.model.context.empty)
@@ -193,7 +196,7 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = lr
             optimizer.zero_grad(set_to_none=True)
             terms: Terms = self.step(x, y, player)
-            terms.loss.backward()  # type: ignore[no-untyped-call]
+            terms.loss.backward()
             parts = {"loss": terms.loss.detach(), **terms.parts}
             if self.options.clip is not None:
                 parts["gradient_norm"] = nn.utils.clip_grad_norm_(own, self.options.clip)
@@ -240,22 +243,6 @@ _WARM_UP = 0.3  # of the steps of a one-cycle schedule
 _CURE = "lower the learning rate (--lr), clip the gradient (--clip 10) or use latent.scale=softplus"
 
 
-def find_device(name: str) -> torch.device:
-    """The device of that name; a GPU where there is one for `auto`.
-
-    Raises:
-        ConfigError: where there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(name)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
-    return found
-
-
 def _cosine(t: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * t))
 
@@ -298,30 +285,3 @@ class _Tally:
 
 
 _NEVER = 2**62
-
-
-class _Randomness:
-    """torch's generators as training has them inside the block, and as everybody else has them outside."""
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed, self.cuda = seed, [device] if device.type == "cuda" else []
-        self.state: list[Tensor] = []
-
-    def __enter__(self) -> None:
-        self.outside = self._now()
-        if self.state:
-            self._set(self.state)
-        else:
-            torch.manual_seed(self.seed)
-
-    def __exit__(self, *_: object) -> None:
-        self.state = self._now()
-        self._set(self.outside)
-
-    def _now(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self.cuda)]
-
-    def _set(self, state: list[Tensor]) -> None:
-        torch.set_rng_state(state[0])
-        for device, theirs in zip(self.cuda, state[1:], strict=True):
-            torch.cuda.set_rng_state(theirs, device)

@@ -55,7 +55,8 @@ def build_model(config: Config) -> VAE:
     decoder: Decoder = _built(config, "decoder", latent.out_shape, likelihood.in_shape, width)
     if tuple(decoder.out_shape) != tuple(likelihood.in_shape):
         raise ShapeError(
-            f"decoder {decoder.name!r} gives {decoder.out_shape}, but likelihood {likelihood.name!r} takes {likelihood.in_shape}"
+            f"decoder {decoder.name!r} gives {decoder.out_shape}, "
+            f"but likelihood {likelihood.name!r} takes {likelihood.in_shape}"
         )
     model = VAE(context=context, encoder=encoder, latent=latent, prior=prior, decoder=decoder, likelihood=likelihood)
     model.config = config
@@ -74,7 +75,7 @@ def describe(model: VAE, loss: Loss | None = None, data: DataInfo | None = None)
     specs: dict[str, Any] = {kind: getattr(model, kind).spec() for kind in DEFAULTS if kind != "loss"}
     if loss is not None:
         specs["loss"] = loss.spec()
-    dtype = str(next(iter(model.parameters()), model.context.empty).dtype).removeprefix("torch.")
+    dtype: Any = str(next(iter(model.parameters()), model.context.empty).dtype).removeprefix("torch.")
     return resolve(Config(data_shape=model.data_shape, dtype=dtype, data=data, **specs))
 
 
@@ -95,5 +96,3 @@ def _built(config: Config, kind: str, *wiring: Any) -> Any:
     except Exception as error:
         raise PluginError(f"{kind} {part.name!r} could not be built on {wiring}: {type(error).__name__}: {error}") from error
     return built
-
-

@@ -47,7 +47,9 @@ def _npz(path: str, root: Path) -> Raw:
                 y = archive[labels] if labels in archive.files else None
                 splits[split] = Examples.of(archive[key], y, f"{file} ({key})")
         if "train" not in splits:
-            raise DataError(f"{file} holds {', '.join(archive.files) or 'nothing'}: name the arrays x and y, or x_train, y_train, x_test, …")
+            raise DataError(
+                f"{file} holds {', '.join(archive.files) or 'nothing'}: name the arrays x and y, or x_train, y_train, x_test, …"
+            )
     return Raw(splits)
 
 
@@ -78,7 +80,7 @@ def _labels_beside(images: Path) -> Any:
 
 
 def _read_idx(path: Path) -> Any:
-    """One IDX file, plain or gzipped: two zero bytes, the type, the rank, each size as a big-endian 32-bit number, then the data."""
+    """One IDX file, plain or gzipped: two zero bytes, type, rank, each size as a big-endian 32-bit number, the data."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as error:
@@ -95,6 +97,8 @@ def _read_idx(path: Path) -> Any:
     return np.frombuffer(data, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-NPY = DataSet("npy", "one array in a .npy file; labels beside it as y.npy for x.npy, or labels for images", _npy, takes_path=True)
+NPY = DataSet(
+    "npy", "one array in a .npy file; labels beside it as y.npy for x.npy, or labels for images", _npy, takes_path=True
+)
 NPZ = DataSet("npz", "arrays x and y, or x_train, y_train, x_test, … in a .npz file", _npz, takes_path=True)
 IDX = DataSet("idx", "a file in the IDX format of MNIST, or a folder of them", _idx, takes_path=True)

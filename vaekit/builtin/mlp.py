@@ -36,9 +36,7 @@ class MLPEncoder(Encoder):
 
     name = "mlp"
 
-    def __init__(
-        self, in_shape: Shape, context: int, *, hidden: Widths = (512, 256), activation: Activation = "relu"
-    ) -> None:
+    def __init__(self, in_shape: Shape, context: int, *, hidden: Widths = (512, 256), activation: Activation = "relu") -> None:
         super().__init__()
         widths = (prod(in_shape) + context, *hidden)
         self.layers = dense(widths, activation)

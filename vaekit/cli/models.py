@@ -177,7 +177,9 @@ def _data(model: str, loaded: "VAE", name: str | None, root: str | None) -> "Dat
     if source is None:
         raise ConfigError(f"{model} does not say where its data are: name a data set")
     options = record.get("data") or (
-        {"binarize": info.binarize, "seed": info.seed, "resize": info.resize, "crop": info.crop, "grey": info.grey} if info else {}
+        {"binarize": info.binarize, "seed": info.seed, "resize": info.resize, "crop": info.crop, "grey": info.grey}
+        if info
+        else {}
     )
     return load(source, DataOptions(**options), root or record.get("data_root"))
 

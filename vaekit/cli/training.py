@@ -16,7 +16,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 def train(
     arguments: Annotated[
         Optional[list[str]],  # noqa: UP045 (typer wants it so)
-        typer.Argument(metavar="DATA [PART=NAME] [PART.OPTION=VALUE]...", help="A data set, and what differs from the textbook."),
+        typer.Argument(
+            metavar="DATA [PART=NAME] [PART.OPTION=VALUE]...", help="A data set, and what differs from the textbook."
+        ),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="A named config to start from; `vaekit recipes` lists them.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training set.  [default: 10]")] = None,
@@ -38,7 +40,7 @@ def train(
     A part is chosen by `encoder=lstm`, an option of it by `encoder.hidden=64`, one of the data by `data.binarize=dynamic`.
     """
     asked = overrides.parse(arguments or ())
-    from vaekit.runs import fit
+    from vaekit.fitting import fit
 
     training: dict[str, Any] = {
         "epochs": epochs,
@@ -66,8 +68,8 @@ def train(
 
 def resume(run: Annotated[str, typer.Argument(help="A run, or latest.")], quiet: Quiet = False, as_json: Json = False) -> None:
     """Continue a run that was stopped."""
+    from vaekit.fitting import resume as resume_run
     from vaekit.io import run_folder
-    from vaekit.runs import resume as resume_run
 
     _tell(resume_run(run_folder(run), progress=not quiet), as_json)
 
@@ -79,7 +81,7 @@ def _tell(run: "Run", as_json: bool) -> None:
         show.document({"run": str(run.path), "status": run.status, "figures": figures, "test": final[0] if final else None})
     else:
         vaekit = show.command()
-        rows = [("run", run.path)]
+        rows: list[tuple[str, Any]] = [("run", run.path)]
         rows += [("figures" if i == 0 else "", path) for i, path in enumerate(run.figures)]
         for row in final:
             values = f"negative ELBO {row['nelbo']:.2f} = reconstruction {row['reconstruction']:.2f} + KL {row['kl']:.2f}"

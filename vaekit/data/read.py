@@ -56,13 +56,13 @@ def _items(items: "Dataset[Any]") -> Examples:
     held = torch.empty(n, *first.shape, dtype=first.dtype) if can_hold(n, first) else None
     labels: list[int] = []
     for index in range(n):
-        x, y = lazy.pair(index)
+        x, label = lazy.pair(index)
         if x.shape != first.shape:
             raise DataError(f"item {index} of the Dataset has shape {tuple(x.shape)}, the first {tuple(first.shape)}")
         if held is not None:
             held[index] = x
-        if y is not None:
-            labels.append(y)
+        if label is not None:
+            labels.append(label)
     y = torch.tensor(labels) if labels else None
     return Examples.of(held, y, "the Dataset") if held is not None else Examples(lazy, y)
 

@@ -67,9 +67,7 @@ class TransposedConvDecoder(Decoder):
             last = i == len(planned) - 1
             small, large = sides[i], sides[i + 1]
             padding = tuple(n - 1 - stride * (m - 1) for n, m in zip(large, small, strict=True))
-            layers.append(
-                nn.ConvTranspose2d(before, after, kernel, stride, kernel // 2, padding, bias=last or norm == "none")
-            )
+            layers.append(nn.ConvTranspose2d(before, after, kernel, stride, kernel // 2, padding, bias=last or norm == "none"))
             if not last:
                 layers += finish(after, norm, activation)
         self.layers = nn.Sequential(*layers)

@@ -51,7 +51,7 @@ class _Categorical(Factorized):
         k = number(value, self.log_p.shape[-1])
         return self.log_p.expand(*k.shape, -1).gather(-1, k[..., None])[..., 0]
 
-    def sample(self, sample_shape: Sizes = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Sizes = ()) -> Tensor:
         with torch.no_grad():
             flat = self.log_p.exp().flatten(0, -2)
             count = torch.Size(sample_shape).numel()

@@ -39,28 +39,28 @@ class _ContinuousBernoulli(Factorized):
     @property
     def mean(self) -> Tensor:
         """1 / (1 - exp(-l)) - 1 / l."""
-        small, l = _away_from_zero(self.logits)
+        small, logit = _away_from_zero(self.logits)
         series = 0.5 + self.logits / 12 - self.logits**3 / 720
-        return torch.where(small, series, -1 / torch.expm1(-l) - 1 / l)
+        return torch.where(small, series, -1 / torch.expm1(-logit) - 1 / logit)
 
     def log_terms(self, value: Tensor) -> Tensor:
         return self.logits * value - log_normaliser(self.logits)
 
-    def sample(self, sample_shape: Sizes = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Sizes = ()) -> Tensor:
         """By inverting the distribution function, from the side where the density is high."""
         with torch.no_grad():
             u = self.uniform(sample_shape, self.logits)
-            small, l = _away_from_zero(self.logits)
-            size = l.abs()
+            small, logit = _away_from_zero(self.logits)
+            size = logit.abs()
             from_the_high_end = -torch.log(u + (1 - u) * torch.exp(-size)) / size
-            x = torch.where(l > 0, 1 - from_the_high_end, from_the_high_end)
+            x = torch.where(logit > 0, 1 - from_the_high_end, from_the_high_end)
             return torch.where(small, u, x).clamp(0, 1)
 
 
 def log_normaliser(logits: Tensor) -> Tensor:
     """log of the integral of exp(l x) over [0, 1]."""
-    small, l = _away_from_zero(logits)
-    half = l.abs() / 2
+    small, logit = _away_from_zero(logits)
+    half = logit.abs() / 2
     large = half + torch.log1p(-torch.exp(-2 * half)) - torch.log(2 * half)  # log (sinh(a) / a)
     square = (logits / 2) ** 2
     series = square / 6 - square**2 / 180

@@ -16,7 +16,7 @@ class Factorized(Distribution):
         shape: (N, *event).
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (torch's own attribute)
+    arg_constraints: dict[str, constraints.Constraint] = {}
 
     def __init__(self, shape: torch.Size) -> None:
         super().__init__(shape[:1], shape[1:], validate_args=False)

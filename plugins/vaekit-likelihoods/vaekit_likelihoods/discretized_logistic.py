@@ -74,7 +74,7 @@ class _DiscretizedLogistic(Factorized):
         inside = lower + upper + torch.log(-torch.expm1(-1 / (self.top * self.scale)))
         return torch.where(k == 0, lower, torch.where(k == self.top, upper, inside))
 
-    def sample(self, sample_shape: Sizes = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Sizes = ()) -> Tensor:
         with torch.no_grad():
             u = self.uniform(sample_shape, self.loc)
             x = self.loc + self.scale * (u.log() - torch.log1p(-u))

@@ -13,7 +13,7 @@ from vaekit_likelihoods.scale import Positive, Scale
 
 
 class Gaussian(Likelihood):
-    r"""$\log p(x \mid \theta) = -\sum_d \frac{(x_d - \mu_d)^2}{2 \sigma_d^2} + \log \sigma_d + \frac12 \log 2\pi$, in nats per example.
+    r"""$\log p(x \mid \theta) = -\sum_d \frac{(x_d - \mu_d)^2}{2 \sigma_d^2} + \log \sigma_d + \frac12 \log 2\pi$, in nats.
 
     θ (N, *in_shape) gives a density on all of the reals, over x of (N, *data_shape). in_shape is data_shape, with twice the
     features where the variance is predicted. Data of finitely many levels can have any density where σ may shrink to nothing:
@@ -96,5 +96,5 @@ class _Profile(Factorized):
         terms: Tensor = Normal(self.mean, variance.sqrt(), validate_args=False).log_prob(value)
         return terms
 
-    def sample(self, sample_shape: Sizes = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Sizes = ()) -> Tensor:
         return self.running.sample(sample_shape)

@@ -8,7 +8,7 @@ from vaekit_likelihoods.scale import Mode, Positive, Scale
 
 
 class Laplace(Likelihood):
-    r"""$\log p(x \mid \theta) = -\sum_d |x_d - \mu_d| / b_d + \log 2 b_d$, in nats per example: absolute errors, for sharper edges.
+    r"""$\log p(x \mid \theta) = -\sum_d |x_d - \mu_d| / b_d + \log 2 b_d$, in nats: absolute errors, for sharp edges.
 
     θ (N, *in_shape) gives a density on all of the reals, over x of (N, *data_shape). in_shape is data_shape, with twice the
     features where the scale is predicted.

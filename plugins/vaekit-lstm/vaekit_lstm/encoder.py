@@ -29,7 +29,8 @@ class LSTMEncoder(Encoder):
 
     References:
         Long Short-Term Memory (Hochreiter, Schmidhuber; 1997), https://doi.org/10.1162/neco.1997.9.8.1735.
-        Learning Phrase Representations using RNN Encoder-Decoder (Cho et al.; 2014), https://arxiv.org/abs/1406.1078, for `gru`.
+        For `gru`: Learning Phrase Representations using RNN Encoder-Decoder (Cho et al.; 2014),
+        https://arxiv.org/abs/1406.1078.
     """
 
     name = "lstm"

@@ -1,0 +1,254 @@
+"""Training in one call: everything is checked first, and everything is kept in a run directory."""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaekit import checkpoint, figures, io, recipes, registry
+from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
+from vaekit.data.batches import Batches
+from vaekit.data.check import check_labels, check_support
+from vaekit.data.prepare import SPLITS
+from vaekit.data.prepare import load as load_data
+from vaekit.data.transform import DataOptions
+from vaekit.errors import CheckpointError, ConfigError
+from vaekit.evaluation import bound
+from vaekit.progress import Progress, choose
+from vaekit.runs import Run, new_run
+from vaekit.training import Report, Trainer, TrainingOptions
+from vaekit.wiring import build
+
+
+def fit(
+    data: Any = None,
+    *,
+    recipe: str | None = None,
+    context: Any = None,
+    encoder: Any = None,
+    latent: Any = None,
+    prior: Any = None,
+    decoder: Any = None,
+    likelihood: Any = None,
+    loss: Any = None,
+    data_options: Mapping[str, Any] | None = None,
+    data_root: str | Path | None = None,
+    output: str | Path = "runs",
+    name: str | None = None,
+    progress: bool = True,
+    **training: Any,
+) -> Run:
+    """Train a model and keep everything in a run directory.
+
+    A part is a name, or a mapping of its name and options; the textbook part where none is given.
+
+    Args:
+        data: the name of a data set, arrays or tensors x or (x, y), or a torch Dataset.
+        recipe: a named config to start from; what else is given replaces what it says.
+        context: what the model is told besides x.
+        encoder: of x into features.
+        latent: the posterior.
+        prior: over the latent.
+        decoder: of z into parameters.
+        likelihood: of x.
+        loss: to minimise.
+        data_options: fields of DataOptions: `{"binarize": "dynamic"}`.
+        data_root: where named data sets are, or are downloaded to.
+        output: the folder to make the run in.
+        name: of the run; the time, the data and the encoder unless given.
+        progress: whether to say on standard error how it goes.
+        training: fields of TrainingOptions: `epochs=25, lr=1e-3, early_stop=3`.
+
+    Returns:
+        The run; `run.model` is the best model. After Ctrl-C, its status is `interrupted` and `resume` continues it.
+
+    Raises:
+        VaekitError: one that says what is wrong, before any directory is made; TrainingError where training cannot go on.
+    """
+    parts = {
+        "context": context,
+        "encoder": encoder,
+        "latent": latent,
+        "prior": prior,
+        "decoder": decoder,
+        "likelihood": likelihood,
+        "loss": loss,
+    }
+    start = recipes.load(recipe) if recipe is not None else recipes.Recipe()
+    chosen = start.but(data, parts, data_options or {}, training)
+    if chosen.source is None:
+        raise ConfigError("no data: give the name of a data set, arrays, or a recipe")
+    options = TrainingOptions(**chosen.training)
+    work = _Work(chosen.source, DataOptions(**chosen.data), data_root, dict(chosen.parts), options)
+    run = new_run(Path(output), name, f"{work.data.info.name}-{work.config.encoder['name']}")
+    run.note(**work.record())
+    _train(run, work, choose(progress, options.epochs))
+    return run
+
+
+def resume(run: str | Path, *, data: Any = None, progress: bool = True) -> Run:
+    """Continue a run from its last checkpoint, to the same weights as if it had never stopped.
+
+    Args:
+        run: the run directory.
+        data: what it was trained on, where that was not a data set with a name.
+        progress: whether to say on standard error how it goes.
+
+    Raises:
+        CheckpointError: where it cannot be continued.
+    """
+    found = Run(run)
+    record = found.record
+    source = data if data is not None else record["source"]
+    if source is None:
+        raise CheckpointError(f"{found.path} was trained on arrays: vaekit.resume(run, data=…) with the same ones")
+    options = TrainingOptions(**record["training"])
+    config = Config.from_json(json.dumps(record["config"]))
+    parts = {kind: config.part(kind) for kind in DEFAULTS}
+    work = _Work(source, DataOptions(**record["data"]), record["data_root"], parts, options)
+    if work.data.info != config.data:
+        raise CheckpointError(f"the data have changed since: {_difference(config.data, work.data.info)}")
+    state = checkpoint.read(found.path / "checkpoints")
+    if state is not None:
+        work.trainer.load_state(*state)
+    found.cut(work.trainer.epoch)
+    _train(found, work, choose(progress, options.epochs))
+    return found
+
+
+class _Work:
+    """Everything that training takes, checked: nothing has been written yet."""
+
+    def __init__(
+        self,
+        source: Any,
+        data_options: DataOptions,
+        root: str | Path | None,
+        parts: dict[str, Any],
+        options: TrainingOptions,
+    ) -> None:
+        self.source = source if isinstance(source, str) else None
+        self.root = None if root is None else str(Path(root).absolute())
+        self.data_options, self.options = data_options, options
+        self.data = load_data(source, data_options, root)
+        parts = {**parts, "context": _with_classes(parts.get("context"), self.data.info)}
+        with torch.random.fork_rng([]):
+            torch.manual_seed(options.seed)
+            self.model, self.loss = build(Config(data_shape=self.data.shape, data=self.data.info, **parts))
+        check_labels(self.model.context, self.data)
+        self.remark = check_support(self.model.likelihood, self.data)
+        self.trainer = Trainer(self.model, self.loss, options)
+
+    @property
+    def config(self) -> Config:
+        assert self.model.config is not None
+        return self.model.config
+
+    def record(self) -> dict[str, Any]:
+        """What run.json holds: all that is needed to repeat the run."""
+        return {
+            "vaekit": version("vaekit"),
+            "status": "running",
+            "command": sys.argv,
+            "source": self.source,
+            "data_root": self.root,
+            "data": self.data_options.model_dump(mode="json"),
+            "config": self.config.model_dump(mode="json"),
+            "training": self.options.model_dump(mode="json"),
+            "device": str(self.trainer.device),
+            "threads": torch.get_num_threads(),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, **self.config.plugins},
+        }
+
+    def batches(self, split: str) -> Batches:
+        training = split == "train"
+        return Batches(
+            getattr(self.data, split),
+            self.options.batch_size,
+            shuffle=training,
+            dynamic=training and self.data.info.binarize == "dynamic",
+            seed=self.options.seed,
+            device=self.trainer.device,
+        )
+
+
+def _with_classes(context: Any, info: DataInfo) -> Any:
+    """A context that counts classes counts those of the data, unless it was told how many."""
+    spec = as_spec("context", context or DEFAULTS["context"])
+    options = [option.name for option in registry.options(registry.find("context", str(spec["name"])))]
+    return {"classes": len(info.classes), **spec} if "classes" in options and len(info.classes) > 1 else spec
+
+
+def _train(run: Run, work: _Work, progress: Progress) -> None:
+    trainer, model = work.trainer, work.model
+    progress.message(_heading(run, work))
+    if work.remark:
+        progress.message(f"note: {work.remark}")
+    saved = time.monotonic()
+    status = "failed"
+    try:
+        with progress:
+            for report in trainer.run(work.batches("train"), work.batches("validation"), progress.every):
+                progress.report(report)
+                if not report.partial:
+                    run.log(_row(report))
+                if report.best:
+                    io.save(model, run.path / "model")
+                if report.split == "validation" and time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                    checkpoint.write(run.path / "checkpoints", *trainer.state())
+                    saved = time.monotonic()
+        checkpoint.write(run.path / "checkpoints", *trainer.state())
+        status = "done"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        progress.message(f"stopped in epoch {trainer.epoch + 1}")
+        if not (run.path / "model").exists():
+            io.save(model, run.path / "model")
+    finally:
+        run.note(status=status)
+    _finish(run, work)
+
+
+def _finish(run: Run, work: _Work) -> None:
+    """The test bound of the best model, the table of metrics, and the pictures."""
+    model = run.model.to(work.trainer.device)
+    terms = bound(model, work.batches("test"), seed=work.options.seed)
+    run.log({"epoch": work.trainer.epoch, "step": work.trainer.steps, "split": "test", **terms})
+    run.tabulate()
+    x, y = next(iter(Batches(work.data.test, 50, device=work.trainer.device)))
+    figures.write(run.path / "figures", model, x, y, run.metrics)
+
+
+def _heading(run: Run, work: _Work) -> str:
+    config, options = work.config, work.options
+    parts = " · ".join(f"{kind} {config.part(kind)['name']}" for kind in DEFAULTS if config.part(kind)["name"] != "none")
+    size = sum(p.numel() for p in work.model.parameters())
+    sizes = " / ".join(f"{len(getattr(work.data, split)):,}" for split in SPLITS)
+    data = f"{work.data.info.name} {work.data.shape}: {sizes}"
+    return (
+        f"{run.path}\n{data} to train on, validate and test\n{parts}\n"
+        f"{size:,} parameters, {options.epochs} epochs of batches of {options.batch_size} on {work.trainer.device}; "
+        "terms are sums over dimensions, in nats per example"
+    )
+
+
+def _row(report: Report) -> dict[str, Any]:
+    row = {"epoch": report.epoch, "step": report.step, "split": report.split, **report.terms}
+    if report.split == "train":
+        row |= {"images_per_second": round(report.images_per_second, 1), "lr": report.lr}
+    return row
+
+
+def _difference(before: DataInfo | None, now: DataInfo) -> str:
+    old = before.model_dump() if before else {}
+    new = now.model_dump()
+    return "; ".join(f"{key} was {old.get(key)!r} and is {new[key]!r}" for key in new if old.get(key) != new[key])
+
+
+_SECONDS_BETWEEN_CHECKPOINTS = 5.0

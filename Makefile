@@ -1,0 +1,41 @@
+# Every target sets up what it needs in .venv, which is made when it is absent or older than what it is made from.
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
+SOURCES := pyproject.toml constraints.txt $(PLUGINS:%=%pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow lint docs wheels clean
+
+help:  ## Say what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
+
+train: .venv/ready  ## Train on the bundled digits, in under 90 seconds
+	$(BIN)/vaekit train digits data.binarize=dynamic latent.features=2 --epochs 200 --batch-size 64 --lr 0.002 --early-stop 40
+
+test: lint docs  ## Lint, types, documentation and tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/ready  ## The tests that take long
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/ready  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/ready  ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+wheels: .venv/ready  ## Build every package into dist/
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . $(PLUGINS:%=./%)
+
+clean:  ## Remove what is made here, but for runs
+	rm -rf .venv dist site
+
+.venv/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip hatchling editables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --group dev --editable ".[all]" $(PLUGINS:%=--editable ./%)
+	touch $@

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
@@ -97,14 +98,12 @@ class Config(Options):
             raise ValueError(f"a part's name is lower-case letters and digits with hyphens, not {name!r}")
         return spec
 
-    @model_validator(mode="after")
-    def _fits_in_memory(self) -> Self:
-        size = 1
-        for side in self.data_shape:
-            size *= side
-        if size > 2**28:
-            raise ValueError(f"data of shape {self.data_shape} are more than {2**28:,} numbers an example")
-        return self
+    @field_validator("data_shape")
+    @classmethod
+    def _fits_in_memory(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if prod(shape) > 2**28:
+            raise ValueError(f"data of shape {shape} are more than {2**28:,} numbers an example")
+        return shape
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

@@ -2,13 +2,12 @@
 
 import math
 import sys
-from typing import Protocol, Self
-
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from typing import TYPE_CHECKING, Protocol, Self
 
 from vaekit.training import Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Progress(Protocol):
@@ -32,8 +31,11 @@ def choose(wanted: bool, epochs: int) -> Progress:
     """Nothing unless it is wanted; a bar where standard error is a terminal, lines elsewhere."""
     if not wanted:
         return _Silent()
-    console = Console(stderr=True)
-    return _Bars(console, epochs) if console.is_terminal else _Lines(epochs)
+    if not sys.stderr.isatty():
+        return _Lines(epochs)
+    from rich.console import Console  # here, because importing it draws from the user's random numbers
+
+    return _Bars(Console(stderr=True), epochs)
 
 
 class _Silent:
@@ -70,11 +72,14 @@ class _Lines(_Silent):
 class _Bars(_Silent):
     every = 0.25
 
-    def __init__(self, console: Console, epochs: int) -> None:
+    def __init__(self, console: "Console", epochs: int) -> None:
         self.console, self.epochs = console, epochs
         self.validation = ""
 
     def __enter__(self) -> Self:
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

@@ -1,6 +1,10 @@
 """The bundled digits, and the image sets that torchvision reads."""
 
-from collections.abc import Callable
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +25,29 @@ def _digits(path: str, root: Path) -> Raw:
 def _mnist_like(name: str, classes: tuple[str, ...]) -> Callable[[str, Path], Raw]:
     def load(path: str, root: Path) -> Raw:
         found = _both(name, root)
-        return Raw({split: Examples(images.data[:, None], images.targets.long()) for split, images in found.items()}, classes)
+        return Raw({split: Examples.of(there.data, there.targets, name) for split, there in found.items()}, classes)
 
     return load
 
 
 def _emnist_letters(path: str, root: Path) -> Raw:
+    found = _both("EMNIST", root, split="letters")
     splits = {
-        split: Examples(found.data.transpose(1, 2)[:, None].contiguous(), found.targets.long() - 1)
-        for split, found in _both("EMNIST", root, split="letters").items()
+        split: Examples.of(there.data.transpose(1, 2), there.targets - 1, "EMNIST")  # stored lying, and numbered from 1
+        for split, there in found.items()
     }
     return Raw(splits, tuple("abcdefghijklmnopqrstuvwxyz"))
 
 
 def _cifar10(path: str, root: Path) -> Raw:
     found = _both("CIFAR10", root)
-    splits = {
-        split: Examples(torch.from_numpy(images.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(images.targets))
-        for split, images in found.items()
-    }
+    splits = {split: Examples.of(there.data, there.targets, "CIFAR10") for split, there in found.items()}
     return Raw(splits, tuple(found["train"].classes))
 
 
 def _svhn(path: str, root: Path) -> Raw:
-    splits = {}
-    for split in ("train", "test"):
-        found = _torchvision("SVHN", root, split=split)
-        splits[split] = Examples(torch.from_numpy(found.data), torch.from_numpy(found.labels).long())
+    found = {split: _torchvision("SVHN", root, split=split) for split in ("train", "test")}
+    splits = {split: Examples.of(there.data, there.labels, "SVHN") for split, there in found.items()}
     return Raw(splits, tuple("0123456789"))
 
 
@@ -74,17 +74,41 @@ def _torchvision(name: str, root: Path, **options: Any) -> Any:
 
     dataset = getattr(torchvision.datasets, name)
     try:
-        return dataset(root, download=False, **options)
-    except (RuntimeError, OSError) as absent:
-        reason: Exception = absent
+        return _quietly(dataset, root, download=False, **options)
+    except Exception as error:  # torchvision raises whatever its readers stumble over, AssertionError included
+        absent = error
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return dataset(root, download=True, **options)
-    except (RuntimeError, OSError, ValueError) as failed:
-        raise DataError(
-            f"{name} is not under {root} ({_line(reason)}) and could not be downloaded ({_line(failed)}): "
-            "give the folder that holds it with --data-root or VAEKIT_DATA"
-        ) from None
+        with _patience(_PATIENCE), redirect_stdout(sys.stderr):
+            return _quietly(dataset, root, download=True, **options)
+    except Exception as error:
+        failed = error
+    if _line(absent) == _line(failed):  # there was nothing to download, and what is there cannot be read
+        raise DataError(f"the files of {name} under {root} are damaged ({_line(failed)}): delete them to have them anew")
+    raise DataError(
+        f"{name} is not under {root} ({_line(absent)}) and could not be downloaded ({_line(failed)}): "
+        "give the folder that holds it with --data-root or VAEKIT_DATA"
+    )
+
+
+def _quietly(dataset: Any, root: Path, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision's and NumPy's affairs: nothing that a user could do about
+        return dataset(root, **options)
+
+
+_PATIENCE = 20.0  # seconds that a server may be silent
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """torchvision gives no time limit to its connections, and would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _line(error: Exception) -> str:

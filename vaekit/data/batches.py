@@ -1,11 +1,11 @@
 """Batches of examples: shuffled, scaled and binarised per batch, on the device."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
+from vaekit.data.ahead import ahead
 from vaekit.data.catalog import Examples, Lazy
 from vaekit.errors import ConfigError
 
@@ -16,7 +16,8 @@ class Batches:
     """Batches (x, y) of examples, x as floats with bytes scaled to [0, 1]; each iteration is one epoch.
 
     What is random (the order, a dynamic binarisation) depends on the seed and the number of the epoch alone, so that a run can
-    be repeated and continued. Held examples stay on the device as they are stored; others are read ahead by threads.
+    be repeated and continued. Held examples stay on the device as they are stored, where they take at most a quarter of its
+    memory; others are brought there batch by batch, or read ahead by threads.
 
     Args:
         examples: to make batches of.
@@ -43,7 +44,7 @@ class Batches:
         self.device = torch.device(device)
         self.examples = len(examples)
         self.epoch = 0
-        self._x = examples.x.to(self.device) if isinstance(examples.x, Tensor) else examples.x
+        self._x = _placed(examples.x, self.device) if isinstance(examples.x, Tensor) else examples.x
         self._y = None if examples.y is None else examples.y.to(self.device)
 
     def __len__(self) -> int:
@@ -51,10 +52,9 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """One epoch, that of the number `self.epoch`."""
-        generator = torch.Generator(self.device).manual_seed(epoch_seed(self.seed, self.epoch))
-        order = self._order()
-        for index, stored in self._stored(order):
-            x = stored.to(torch.float32) / 255 if stored.dtype == torch.uint8 else stored
+        generator = torch.Generator(self.device).manual_seed(self._stream(_PIXELS))
+        for index, stored in self._stored(self._order()):
+            x = stored.to(torch.float32) / 255 if stored.dtype == torch.uint8 else stored.to(torch.float32)
             if self.dynamic:
                 x = (torch.rand(x.shape, generator=generator, device=self.device) < x).to(x.dtype)
             yield x, None if self._y is None else self._y[index]
@@ -62,16 +62,19 @@ class Batches:
     def _order(self) -> Tensor:
         if not self.shuffle:
             return torch.arange(self.examples)
-        return torch.randperm(self.examples, generator=torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch)))
+        return torch.randperm(self.examples, generator=torch.Generator().manual_seed(self._stream(_ORDER)))
+
+    def _stream(self, purpose: int) -> int:
+        """A seed for one purpose: streams from one seed would tie the order to the pixels, and both to the model's draws."""
+        return (epoch_seed(self.seed, self.epoch) + purpose) % 2**63
 
     def _stored(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         indices = order.split(self.size)
         if isinstance(self._x, Tensor):
             for index in indices:
-                index = index.to(self.device)
-                yield index, self._x[index]
+                yield index.to(self.device), self._x[index.to(self._x.device)].to(self.device)
         else:
-            for index, x in zip(indices, _read_ahead(self._x, indices), strict=True):
+            for index, x in zip(indices, _read(self._x, indices), strict=True):
                 yield index.to(self.device), x.to(self.device)
 
 
@@ -80,15 +83,17 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return (seed * 1_000_003 + epoch) % 2**63
 
 
-def _read_ahead(lazy: Lazy, indices: tuple[Tensor, ...]) -> Iterator[Tensor]:
-    def read(index: Tensor) -> Tensor:
-        return torch.stack([lazy.read(i) for i in index.tolist()])
+_ORDER, _PIXELS = (
+    0x55555555,
+    0xAAAAAAAA,
+)  # far apart in the lower 32 bits, which are all that torch's generator on the CPU heeds
 
-    with ThreadPoolExecutor(lazy.workers) as pool:
-        waiting: list[Future[Tensor]] = []
-        for index in indices:
-            waiting.append(pool.submit(read, index))
-            if len(waiting) > lazy.workers:
-                yield waiting.pop(0).result()
-        while waiting:
-            yield waiting.pop(0).result()
+
+def _placed(x: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and x.nbytes > torch.cuda.get_device_properties(device).total_memory / 4:
+        return x
+    return x.to(device)
+
+
+def _read(lazy: Lazy, indices: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    return ahead(lambda index: torch.stack([lazy.read(i) for i in index.tolist()]), indices, lazy.workers)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from vaekit.data.arrays import as_examples, as_tensor, class_numbers
 from vaekit.errors import DataError
 from vaekit.shapes import Shape
 
@@ -36,40 +37,41 @@ class Lazy(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples with their labels.
+    """Examples with their labels; `Examples.of` makes them of arrays of other types and layouts.
 
     Args:
-        x: (N, *shape), uint8 (0 to 255, standing for 0 to 1) or floats; or Lazy.
+        x: (N, *shape), uint8 (0 to 255, standing for 0 to 1) or float32; or Lazy.
         y: class numbers (N,), or None.
+        numbers: of the examples in their source (N,), where they are some of those there.
+
+    Raises:
+        DataError: for another type, or labels that are not one each.
     """
 
     x: Tensor | Lazy
     y: Tensor | None = None
+    numbers: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.x, Tensor) and self.x.dtype not in (torch.uint8, torch.float32):
+            raise DataError(f"examples are of {self.x.dtype}: uint8 or float32 is wanted (Examples.of brings others to these)")
+        if self.y is not None and self.y.shape != (len(self.x),):
+            raise DataError(
+                f"{len(self.x)} examples have labels of shape {tuple(self.y.shape)}: one class number each is wanted"
+            )
 
     @classmethod
     def of(cls, x: Any, y: Any = None, source: str = "the array") -> "Examples":
-        """Arrays or tensors as examples: bytes (N, H, W) or (N, H, W, C) as images (C, H, W), booleans as 0 and 1, floats as
-        they are.
+        """Arrays or tensors as examples: bytes (N, H, W) as images (1, H, W), images (N, H, W, C) as (C, H, W), booleans, or
+        bytes of nothing but 0 and 1, as black and white, floats as they are.
 
         Raises:
             DataError: for numbers of another type or shape, or labels that are not class numbers, one each.
         """
-        x = torch.as_tensor(x)
-        if x.dtype == torch.bool:
-            x = x.to(torch.uint8) * 255
-        if x.dtype == torch.uint8:
-            if x.dim() == 3:
-                x = x[:, None]
-            elif x.dim() == 4 and x.shape[-1] in (1, 3) and x.shape[1] not in (1, 3):
-                x = x.permute(0, 3, 1, 2)
-        elif x.is_floating_point():
-            x = x.float()
-        else:
-            raise DataError(f"{source} is of {x.dtype}: give bytes (0 to 255) or floats")
-        if not 2 <= x.dim() <= 4:
-            wanted = "(N, features), (N, steps, features) or (N, channels, height, width)"
-            raise DataError(f"{source} has shape {tuple(x.shape)}: give {wanted}")
-        return cls(x.contiguous(), None if y is None else _labels(y, len(x), source))
+        x = as_examples(as_tensor(x, source), source)
+        if x.dtype == torch.uint8 and len(x) and int(x.max()) == 1:
+            x = x * 255
+        return cls(x, None if y is None else class_numbers(y, len(x), source))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -81,8 +83,8 @@ class Examples:
 
     def take(self, index: Tensor) -> "Examples":
         """Those at the given places."""
-        y = None if self.y is None else self.y[index]
-        return Examples(self.x[index] if isinstance(self.x, Tensor) else _Some(self.x, index.tolist()), y)
+        x = self.x[index] if isinstance(self.x, Tensor) else _Some(self.x, index.tolist())
+        return Examples(x, None if self.y is None else self.y[index], index if self.numbers is None else self.numbers[index])
 
 
 @dataclass(frozen=True)
@@ -116,18 +118,20 @@ class DataSet:
 
 
 def can_hold(n: int, example: Tensor) -> bool:
-    """Whether `n` such examples fit into a quarter of the machine's memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return n * example.numel() * example.element_size() <= memory / 4
+    """Whether `n` such examples fit into a quarter of the memory."""
+    return n * example.nbytes <= _memory() / 4
 
 
-def _labels(y: Any, n: int, source: str) -> Tensor:
-    labels = torch.as_tensor(y)
-    if labels.dim() != 1 or len(labels) != n:
-        raise DataError(f"{source} has {n} examples and labels of shape {tuple(labels.shape)}: give one class number each")
-    if labels.is_floating_point() or labels.dtype == torch.bool or (n and int(labels.min()) < 0):
-        raise DataError(f"the labels of {source} are not class numbers from 0")
-    return labels.long()
+def _memory() -> int:
+    """Bytes that the machine has, or the container."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        there = 8 * 2**30
+    try:
+        return min(there, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return there
 
 
 class _Some:

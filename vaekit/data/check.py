@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
-from vaekit.data.catalog import Lazy
+from vaekit.data.ahead import ahead
+from vaekit.data.catalog import Examples, Lazy
 from vaekit.data.prepare import SPLITS, Data
 from vaekit.errors import ConfigError, DataError
 from vaekit.parts import Context, Likelihood
@@ -21,11 +22,8 @@ def check_support(likelihood: Likelihood, data: Data) -> str:
     Raises:
         DataError: naming the first value that cannot be scored, and where it is.
     """
-    remarks = [
-        _check(likelihood, x, place, split)
-        for split in SPLITS
-        for x, place in _values(getattr(data, split).x, dynamic=split == "train" and data.info.binarize == "dynamic")
-    ]
+    drawn = data.info.binarize == "dynamic"
+    remarks = [_split(likelihood, getattr(data, split), split, drawn and split == "train") for split in SPLITS]
     return next(filter(None, remarks), "")
 
 
@@ -51,33 +49,55 @@ def check_labels(context: Context, data: Data) -> None:
 Place = Callable[[int], str]
 
 
-def _values(x: Tensor | Lazy, dynamic: bool) -> Iterator[tuple[Tensor, Place]]:
+def _split(likelihood: Likelihood, examples: Examples, split: str, drawn: bool) -> str:
+    if drawn:
+        return _check(likelihood, torch.tensor([0.0, 1.0]), lambda i: "", split)
+    if isinstance(examples.x, Tensor):
+        remarks = [_check(likelihood, values, place, split) for values, place in _held(examples.x, examples)]
+        return next(filter(None, remarks), "")
+    return _check_lazy(likelihood, examples.x, examples, split)
+
+
+def _held(x: Tensor, examples: Examples) -> Iterator[tuple[Tensor, Place]]:
     """The distinct values where there are few, else all of them in pieces, with a function that says where one of them is."""
-    if dynamic:
-        yield torch.tensor([0.0, 1.0]), lambda i: ""
-    elif not isinstance(x, Tensor):  # read one by one when the data were prepared; bytes, or floats in [0, 1]
-        yield torch.arange(256) / 255, lambda i: ""
-    elif x.dtype == torch.uint8:
-        flat = x.reshape(-1)
+    flat = x.reshape(-1)
+    if x.dtype == torch.uint8:
         counts = sum((torch.bincount(piece, minlength=256) for piece in flat.split(_PIECE)), torch.zeros(256))
         levels = counts.nonzero()[:, 0]
-        yield levels / 255, lambda i: _index(x, int((flat == levels[i]).nonzero()[0]))
+        yield levels / 255, lambda i: _index(examples, int((flat == levels[i]).nonzero()[0]))
     else:
-        for start, piece in zip(range(0, x.numel(), _PIECE), x.reshape(-1).split(_PIECE), strict=True):
-            yield piece, lambda i, start=start: _index(x, start + i)  # type: ignore[misc]
+        for start, piece in zip(range(0, len(flat), _PIECE), flat.split(_PIECE), strict=True):
+            yield piece, lambda i, start=start: _index(examples, start + i)  # type: ignore[misc]
 
 
 _PIECE = 2**24
 
 
-def _index(x: Tensor, flat: int) -> str:
-    first, *rest = (int(i) for i in torch.unravel_index(torch.tensor(flat), x.shape))
-    return f"[{first}] at {tuple(rest)}"
+def _check_lazy(likelihood: Likelihood, x: Lazy, examples: Examples, split: str) -> str:
+    """Reads every example, or bytes no further than the answer is certain."""
+    levels = torch.arange(256) / 255
+    of_bytes = x.read(0).dtype == torch.uint8
+    if of_bytes and bool(_inside(likelihood.support, levels).all()):
+        return ""
+    settled = of_bytes and bool(_scored(likelihood, levels).all())
+    remark = ""
+    for number, stored in enumerate(ahead(x.read, range(len(x)), x.workers)):
+        start = number * stored.numel()
+        values = (stored.float() / 255 if stored.dtype == torch.uint8 else stored).reshape(-1)
+        found = _check(likelihood, values, lambda i, start=start: _index(examples, start + i), split)  # type: ignore[misc]
+        remark = remark or found
+        if remark and settled:
+            break
+    return remark
+
+
+def _index(examples: Examples, flat: int) -> str:
+    first, *rest = (int(i) for i in torch.unravel_index(torch.tensor(flat), (len(examples), *examples.shape)))
+    source = "" if examples.numbers is None else f", number {int(examples.numbers[first])} of the source,"
+    return f"[{first}]{source} at {tuple(rest)}"
 
 
 def _check(likelihood: Likelihood, values: Tensor, place: Place, split: str) -> str:
-    pseudo = likelihood.pseudo_support
-
     def first(mask: Tensor) -> str:
         i = int(mask.nonzero()[0])
         return f"{values[i]:g} in {split}{place(i)}"
@@ -88,13 +108,18 @@ def _check(likelihood: Likelihood, values: Tensor, place: Place, split: str) -> 
     supported = _inside(likelihood.support, values)
     if supported.all():
         return ""
-    scored = supported if pseudo is None else supported | _inside(pseudo, values)
+    scored = _scored(likelihood, values)
     if not scored.all():
         raise DataError(f"{first(~scored)} is outside the support of likelihood {likelihood.name!r} ({likelihood.support})")
     return (
         f"{first(~supported)} is outside the support of likelihood {likelihood.name!r}, which scores it all the same: "
         "the numbers are of a pseudo-likelihood, no bound (data.binarize=dynamic makes them one)"
     )
+
+
+def _scored(likelihood: Likelihood, values: Tensor) -> Tensor:
+    supported = _inside(likelihood.support, values)
+    return supported if likelihood.pseudo_support is None else supported | _inside(likelihood.pseudo_support, values)
 
 
 def _inside(support: Constraint, values: Tensor) -> Tensor:

@@ -43,8 +43,11 @@ class Data:
 def load(source: Any, options: DataOptions | None = None, root: str | Path | None = None) -> Data:
     """A data set by name, or arrays, tensors or a torch Dataset, ready for training.
 
+    A torch Dataset is read once and held where it fits into memory; what it draws at random is drawn then.
+
     Args:
-        source: a name (`mnist`, `folder:PATH`); an array or tensor x; a pair (x, y); or a map-style Dataset of x or (x, y).
+        source: a name (`mnist`, `folder:PATH`); an array or tensor x; a pair (x, y); a map-style Dataset of x or (x, y); or
+            Examples, or a Raw with splits of its own.
         options: what to do to it.
         root: where named data sets are, or are downloaded to: else the environment's VAEKIT_DATA, else a cache folder.
 
@@ -62,14 +65,14 @@ def load(source: Any, options: DataOptions | None = None, root: str | Path | Non
             raise DataError(f"{name}: train has examples of shape {train.shape}, {split} of {examples.shape}")
     info = DataInfo(
         name=name,
-        classes=_classes(raw),
+        classes=_classes(name, raw),
         examples=len(train),
         binarize=options.binarize,
         seed=options.seed if options.binarize in ("fixed", "dynamic") else 0,
         resize=options.size,
         crop=options.crop,
         grey=options.grey,
-        bytes=not (isinstance(train.x, Tensor) and train.x.is_floating_point()),
+        bytes=(train.x if isinstance(train.x, Tensor) else train.x.read(0)).dtype == torch.uint8,
     )
     return Data(splits["train"], splits["validation"], splits["test"], info)
 
@@ -83,6 +86,13 @@ def data_root(given: str | Path | None = None) -> Path:
 def _split(name: str, raw: Raw, options: DataOptions) -> dict[str, Examples]:
     """The three splits. What the source lacks is cut from its training examples, the same ones whatever the run's seed."""
     splits = dict(raw.splits)
+    if "train" not in splits or not set(splits) <= set(SPLITS):
+        raise DataError(
+            f"{name} has splits {', '.join(splits) or 'of no name'}: train is needed, validation and test may be there"
+        )
+    for split, examples in splits.items():
+        if not len(examples):
+            raise DataError(f"the {split} split of {name} is empty")
     for split, wanted in (("test", options.test), ("validation", options.validation)):
         if split in splits:
             if wanted is not None:
@@ -91,19 +101,26 @@ def _split(name: str, raw: Raw, options: DataOptions) -> dict[str, Examples]:
         n = len(splits["train"])
         size = wanted or min(5000, max(1, n // 10))
         if size >= n:
-            raise DataError(f"{name} has {n} examples left to train on: {size} for {split} leave none")
+            raise DataError(f"{name} has {n} {'example' if n == 1 else 'examples'} to train on: {size} for {split} leave none")
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
         splits[split] = splits["train"].take(order[:size].sort().values)
         splits["train"] = splits["train"].take(order[size:].sort().values)
-    for split in SPLITS:
-        if not len(splits[split]):
-            raise DataError(f"the {split} split of {name} is empty")
     return {split: splits[split] for split in SPLITS}
 
 
-def _classes(raw: Raw) -> tuple[str, ...]:
+def _classes(name: str, raw: Raw) -> tuple[str, ...]:
     labels = [examples.y for examples in raw.splits.values() if examples.y is not None]
-    count = 1 + max((int(y.max()) for y in labels if len(y)), default=-1)
+    count = 1 + max((int(y.max()) for y in labels), default=-1)
+    if max(count, len(raw.classes)) > _MOST_CLASSES:
+        raise DataError(f"{name} has {max(count, len(raw.classes)):,} classes: {_MOST_CLASSES:,} are the most")
     if raw.classes and count > len(raw.classes):
-        raise DataError(f"a label is {count - 1}, but there are {len(raw.classes)} classes")
-    return tuple(name[:64] for name in raw.classes) or tuple(map(str, range(count)))
+        raise DataError(f"a label of {name} is {count - 1}, but there are {len(raw.classes)} classes")
+    return tuple(map(_bounded, raw.classes)) or tuple(map(str, range(count)))
+
+
+_MOST_CLASSES = 10_000  # that a config lists
+
+
+def _bounded(name: str) -> str:
+    """A class's name as configs may hold it: at most 64 characters, all of them Unicode, which names of folders need not be."""
+    return name.encode("utf-8", "replace").decode()[:64]

@@ -1,8 +1,7 @@
 """What is done to the examples of a data set before training: crop, size, grey, binary; held in memory where they fit."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from math import prod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from vaekit.data.ahead import ahead
 from vaekit.data.catalog import Examples, Lazy, can_hold
 from vaekit.errors import ConfigError, DataError
 from vaekit.options import Options
@@ -51,71 +51,97 @@ def transform(examples: Examples, options: DataOptions, split: str) -> Examples:
     """The examples of one split as training sees them, but for what is drawn anew each time.
 
     Examples that are read from files are held where all fit into a quarter of the memory; else each is read once here, to
-    find those that cannot be.
+    find those that cannot be. What is drawn depends on the seed, the split and the place of the example in it, not on that.
 
     Raises:
         ConfigError: where an option does not fit the data.
         DataError: naming the file or example that is wrong.
     """
     binarize = "fixed" if options.binarize == "dynamic" and split != "train" else options.binarize
-    steps = [*_spatial(examples.shape, options), *_binary(binarize)]
+    change = _Change(_spatial(examples.shape, options), binarize, options.seed, split)
     x = examples.x
     if isinstance(x, Tensor):
-        return Examples(_in_chunks(x, steps, options.seed) if steps else x, examples.y)
-    if x.mixed and options.resize is None:
+        return replace(examples, x=_in_chunks(x, change) if change.spatial or binarize != "none" else x)
+    if x.mixed and options.resize is None and options.crop is None:
         raise DataError(f"{x.mixed}: images of one set are of one size; bring them to one with data.resize=64, say")
-    lazy = _Transformed(x, steps, options.seed)
-    return Examples(_held(lazy), examples.y)
+    return replace(examples, x=_held(_Changed(x, change)))
 
 
-Step = Callable[[Tensor, torch.Generator], Tensor]
+Step = Callable[[Tensor], Tensor]
 
 
-class _Transformed:
-    """A Lazy whose examples are transformed as they are read."""
+@dataclass(frozen=True)
+class _Change:
+    """What is done to consecutive examples x (n, *shape) of a split, the first of them at the place `start`."""
+
+    spatial: list[Step]
+    binarize: str
+    seed: int
+    split: str
+
+    def __call__(self, x: Tensor, start: int) -> Tensor:
+        for step in self.spatial:
+            x = step(x)
+        if self.binarize != "none" and x.dtype != torch.uint8:
+            self._check_range(x, start)
+        if self.binarize in ("none", "dynamic"):
+            return x
+        p = x / 255 if x.dtype == torch.uint8 else x
+        return ((p >= 0.5) if self.binarize == "threshold" else (self._uniform(p, start) < p)).to(torch.uint8) * 255
+
+    def _uniform(self, p: Tensor, start: int) -> Tensor:
+        """A stream for each example, so that a draw is the same however many are read at once."""
+        base = self.seed * 1_000_003 + _STREAMS[self.split]
+        generator = torch.Generator()
+        return torch.stack([torch.rand(p.shape[1:], generator=generator.manual_seed(base + start + i)) for i in range(len(p))])
+
+    def _check_range(self, x: Tensor, start: int) -> None:
+        wrong = (~((x >= 0) & (x <= 1))).nonzero()
+        if len(wrong):
+            first = tuple(wrong[0].tolist())
+            place = f"{self.split}[{start + first[0]}] at {first[1:]}"
+            raise DataError(
+                f"data.binarize takes values as probabilities, and {x[first]:g} in {place} is none: scale them first"
+            )
+
+
+_STREAMS = {"train": 0x33333333, "validation": 0x66666666, "test": 0x99999999}  # far apart in the 32 bits that torch heeds
+
+
+class _Changed:
+    """A Lazy whose examples are changed as they are read."""
 
     mixed = ""
 
-    def __init__(self, lazy: Lazy, steps: list[Step], seed: int) -> None:
-        self.lazy, self.steps, self.seed, self.workers = lazy, steps, seed, lazy.workers
+    def __init__(self, lazy: Lazy, change: _Change) -> None:
+        self.lazy, self.change, self.workers = lazy, change, lazy.workers
         self.shape: Shape = tuple(self.read(0).shape)
 
     def __len__(self) -> int:
         return len(self.lazy)
 
     def read(self, index: int) -> Tensor:
-        x = self.lazy.read(index)[None]
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        for step in self.steps:
-            x = step(x, generator)
-        return x[0]
+        return self.change(self.lazy.read(index)[None], index)[0]
 
 
-def _in_chunks(x: Tensor, steps: list[Step], seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    done = []
-    for chunk in x.split(max(1, 2**24 // prod(x.shape[1:]))):
-        for step in steps:
-            chunk = step(chunk, generator)
-        done.append(chunk)
-    return torch.cat(done)
+def _in_chunks(x: Tensor, change: _Change) -> Tensor:
+    first = change(x[:1], 0)[0]
+    done = torch.empty(len(x), *first.shape, dtype=first.dtype)
+    size = max(1, 2**24 // max(x[0].numel(), first.numel()))
+    for start in range(0, len(x), size):
+        done[start : start + size] = change(x[start : start + size], start)
+    return done
 
 
-def _held(lazy: _Transformed) -> Tensor | Lazy:
+def _held(lazy: Lazy) -> Tensor | Lazy:
     first = lazy.read(0)
     held = torch.empty(len(lazy), *first.shape, dtype=first.dtype) if can_hold(len(lazy), first) else None
-    with ThreadPoolExecutor(lazy.workers) as pool:
-        for index, x in enumerate(_ahead(pool, lazy)):
-            if x.shape != first.shape:
-                raise DataError(f"example {index} has shape {tuple(x.shape)}, the first {tuple(first.shape)}")
-            if held is not None:
-                held[index] = x
+    for index, x in enumerate(ahead(lazy.read, range(len(lazy)), lazy.workers)):
+        if x.shape != first.shape:
+            raise DataError(f"example {index} has shape {tuple(x.shape)}, the first {tuple(first.shape)}")
+        if held is not None:
+            held[index] = x
     return lazy if held is None else held
-
-
-def _ahead(pool: ThreadPoolExecutor, lazy: Lazy, block: int = 1024) -> Iterator[Tensor]:
-    for start in range(0, len(lazy), block):
-        yield from pool.map(lazy.read, range(start, min(start + block, len(lazy))))
 
 
 def _spatial(shape: Shape, options: DataOptions) -> list[Step]:
@@ -125,21 +151,15 @@ def _spatial(shape: Shape, options: DataOptions) -> list[Step]:
     steps: list[Step] = []
     if options.crop is not None:
         side = options.crop
-        steps.append(lambda x, _: _cut(x, side, side))
+        steps.append(lambda x: _cut(x, side, side))
     if options.size is not None:
         height, width = options.size
-        steps.append(lambda x, _: _cover(x, height, width))
+        steps.append(lambda x: _cover(x, height, width))
+    if options.grey and shape[0] not in (1, 3):
+        raise ConfigError(f"data.grey is for images of 3 channels; these data are {shape}")
     if options.grey and shape[0] == 3:
-        steps.append(lambda x, _: _grey(x))
+        steps.append(lambda x: _grey(x))
     return steps
-
-
-def _binary(binarize: str) -> list[Step]:
-    if binarize == "threshold":
-        return [lambda x, _: _bits(_probabilities(x) >= 0.5)]
-    if binarize == "fixed":
-        return [lambda x, generator: _bits(torch.rand(x.shape, generator=generator) < _probabilities(x))]
-    return [] if binarize == "none" else [lambda x, _: _in_range(x)]
 
 
 def _cut(x: Tensor, height: int, width: int) -> Tensor:
@@ -163,17 +183,3 @@ def _grey(x: Tensor) -> Tensor:
 
 def _as(like: Tensor, x: Tensor) -> Tensor:
     return x.round().clamp(0, 255).to(torch.uint8) if like.dtype == torch.uint8 else x
-
-
-def _probabilities(x: Tensor) -> Tensor:
-    return x.float() / 255 if x.dtype == torch.uint8 else _in_range(x)
-
-
-def _in_range(x: Tensor) -> Tensor:
-    if x.dtype != torch.uint8 and not bool(((x >= 0) & (x <= 1)).all()):
-        raise DataError("data.binarize takes values as probabilities, but some are outside [0, 1]: scale them first")
-    return x
-
-
-def _bits(x: Tensor) -> Tensor:
-    return x.to(torch.uint8) * 255

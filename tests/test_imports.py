@@ -1,0 +1,166 @@
+"""Who may import whom, read from the source; and what importing vaekit must not bring."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vaekit
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "vaekit"
+
+# Each module of the core and the modules of the core that it may import at its top. `errors` and `options` are for all.
+ALLOWED = {
+    "shapes": "",
+    "strictjson": "",
+    "distributions": "",
+    "hookspecs": "",
+    "known": "",
+    "blocks": "",
+    "trace": "distributions",
+    "parts": "trace shapes",
+    "paths": "parts",
+    "model": "parts trace shapes distributions blocks paths",
+    "schema": "parts",
+    "config": "strictjson",
+    "contract": "parts config schema",
+    "data.catalog": "shapes",
+    "data.image_files": "shapes",
+    "plugins": "hookspecs contract parts data.catalog",
+    "registry": "plugins parts config schema known data.catalog",
+    "wiring": "config registry model parts plugins schema",
+    "card": "config model",
+    "io": "wiring config model strictjson card blocks",
+    "data.transform": "data.catalog shapes",
+    "data.read": "data.catalog registry shapes",
+    "data.prepare": "data.catalog data.read data.transform config shapes",
+    "data.batches": "data.catalog",
+    "data.check": "data.catalog data.prepare parts",
+    "evaluation": "model trace blocks",
+    "training": "model trace parts evaluation data.batches blocks",
+    "checkpoint": "strictjson",
+    "figures": "model shapes",
+    "progress": "training",
+    "recipes": "strictjson",
+    "runs": "io model",
+    "fitting": "wiring data.batches data.check data.prepare data.transform training evaluation figures io runs progress recipes "
+    "checkpoint config registry",
+}
+EVERYBODY = {"errors", "options"}
+HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub"}
+
+
+def _modules(folder: Path) -> dict[str, Path]:
+    paths = {path: path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py")}
+    return {".".join(p for p in relative.parts if p != "__init__"): path for path, relative in paths.items()}
+
+
+def _imports(path: Path, top_only: bool) -> Iterator[str]:
+    """What a file imports when it is imported itself; names under TYPE_CHECKING are not."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _core(name: str, known: set[str]) -> str:
+    """The module of the core that a dotted name is of, without the leading `vaekit.`."""
+    inner = name.removeprefix("vaekit").removeprefix(".")
+    while inner and inner not in known:
+        inner = inner.rpartition(".")[0]
+    return inner
+
+
+MODULES = _modules(CORE)
+LIBRARY = {name: path for name, path in MODULES.items() if name.split(".")[0] not in ("builtin", "cli", "")}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in LIBRARY if n != "data"))
+def test_a_module_of_the_core_imports_only_what_it_may(name: str) -> None:
+    if name in EVERYBODY:
+        allowed: set[str] = {"errors"} - {name}
+    else:
+        assert name in ALLOWED, f"say in ALLOWED what vaekit.{name} may import"
+        allowed = EVERYBODY | set(ALLOWED[name].split())
+    imported = {_core(i, set(MODULES)) for i in _imports(LIBRARY[name], top_only=True) if i.split(".")[0] == "vaekit"}
+    assert imported - {""} <= allowed
+
+
+@pytest.mark.parametrize("name", sorted(LIBRARY))
+def test_the_core_imports_nothing_heavy_at_its_top(name: str) -> None:
+    assert not {i.split(".")[0] for i in _imports(LIBRARY[name], top_only=True)} & HEAVY
+
+
+@pytest.mark.parametrize("name", sorted(LIBRARY))
+def test_nothing_imports_the_command_line(name: str) -> None:
+    assert not [i for i in _imports(LIBRARY[name], top_only=False) if i.startswith("vaekit.cli")]
+
+
+def _plugin_files() -> list[Path]:
+    inside = [path for path in (ROOT / "plugins").glob("*/*/*.py") if path.parent.name.startswith("vaekit_")]
+    return sorted([*inside, *(CORE / "builtin").glob("*.py")])
+
+
+@pytest.mark.parametrize("path", _plugin_files(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_plugin_imports_only_public_names(path: Path) -> None:
+    own = "vaekit.builtin" if path.parent.name == "builtin" else path.parent.name
+    for name in _imports(path, top_only=False):
+        first, _, rest = name.partition(".")
+        if first == "vaekit" and not name.startswith("vaekit.builtin"):
+            assert rest in ("", *vaekit.__all__), f"{path.name} imports {name}"
+        elif first.startswith("vaekit"):
+            assert name.startswith(own), f"{path.name} imports another plugin: {name}"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in vaekit.__all__:
+        assert getattr(vaekit, name) is not None
+    assert sorted(vaekit.__all__) == vaekit.__all__
+    assert set(dir(vaekit)) >= set(vaekit.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Encodr'"):
+        _ = vaekit.Encodr
+
+
+def test_importing_vaekit_imports_neither_torch_nor_plugins(python) -> None:
+    code = """
+        import sys, vaekit
+        assert not {'torch', 'gradio', 'matplotlib', 'torchvision', 'sklearn', 'huggingface_hub'} & set(sys.modules)
+        vaekit.VAE, vaekit.fit, vaekit.load
+        print(sorted({'gradio', 'matplotlib', 'torchvision', 'sklearn', 'huggingface_hub', 'vaekit.builtin'} & set(sys.modules)))
+        print(sorted(name for name in sys.modules if name.startswith('vaekit_')))
+    """
+    import textwrap
+
+    assert python(textwrap.dedent(code)).split("\n") == ["[]", "[]"]
+
+
+def test_importing_vaekit_and_its_plugins_changes_no_global_state(python) -> None:
+    code = """
+        import torch, random, numpy, warnings
+        from torch.distributions import Distribution
+        def state():
+            return (Distribution._Distribution__validate_args if hasattr(Distribution, '_Distribution__validate_args')
+                    else Distribution._validate_args, torch.get_default_dtype(), torch.initial_seed(),
+                    torch.get_rng_state().sum().item(), torch.get_float32_matmul_precision(), torch.get_num_threads(),
+                    torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled(), random.getstate()[1][:3],
+                    numpy.random.get_state()[1][:3].tolist(), len(warnings.filters))
+        before = state()
+        import vaekit
+        vaekit.VAE, vaekit.fit
+        from vaekit.plugins import plugins
+        assert not plugins().broken()
+        print(state() == before)
+    """
+    import textwrap
+
+    assert python(textwrap.dedent(code)) == "True"
+
+
+def test_the_command_line_starts_without_torch(python) -> None:
+    assert python("import sys, vaekit.cli; print('torch' in sys.modules)") == "False"

@@ -1,6 +1,7 @@
 """Data as people give them, prepared for training: arrays, splits, options, batches, and what a likelihood can score."""
 
 import gc
+import itertools
 import threading
 import time
 
@@ -352,7 +353,7 @@ class TestOptions:
     def test_grey_leaves_grey(self):
         assert torch.equal(in_order(load(BYTES, DataOptions(grey=True))), BYTES)
 
-    @pytest.mark.parametrize("x", [BYTES, FLOATS])
+    @pytest.mark.parametrize("x", [BYTES, FLOATS, FLOATS.mul(4).round() / 4])
     def test_threshold(self, x):
         p = x.float() / 255 if x.dtype == torch.uint8 else x
         data = load(x, DataOptions(binarize="threshold"))
@@ -546,16 +547,13 @@ class TestBatches:
         with pytest.raises(ConfigError, match="at least one"):
             Batches(Examples(BYTES), size)
 
-    def test_reading_ahead_of_an_endless_line(self):
-        def endless():
-            i = 0
-            while True:
-                yield i
-                i += 1
-
-        squares = ahead(lambda i: i * i, endless(), 2)
+    @pytest.mark.parametrize("workers", [1, 2, 5])
+    def test_reading_ahead_of_an_endless_line(self, workers):
+        pulled = itertools.count()
+        squares = ahead(lambda i: i * i, pulled, workers)
         assert [next(squares) for _ in range(5)] == [0, 1, 4, 9, 16]
         squares.close()
+        assert next(pulled) == 5 + workers
 
 
 def likelihood(name, shape=(1, 6, 5), **options):
@@ -574,6 +572,13 @@ class TestSupport:
         remark = check_support(likelihood("bernoulli"), load(TensorDataset(x)))
         assert "pseudo-likelihood" in remark
         assert "binarize" in remark
+
+    def test_one_grey_example_is_enough(self, memory):
+        x = FLOATS.round()
+        x[57] = 0.25
+        remark = check_support(likelihood("bernoulli"), load(TensorDataset(x)))
+        assert "0.25" in remark
+        assert "number 57 of the source" in remark
 
     @pytest.mark.parametrize(
         ("x", "binarize"),

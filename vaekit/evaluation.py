@@ -53,10 +53,11 @@ def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) ->
     """
     terms = bound(model, batches, seed=seed)
     where = model.context.empty
-    with torch.no_grad():
-        log_p = torch.cat(
-            [model.log_likelihood(*placed(batch, where), k=k, seed=seed + i).cpu() for i, batch in enumerate(batches)]
-        )
+    found = []
+    for i, batch in enumerate(batches):
+        x, y = placed(batch, model.context.empty)
+        found.append(model.log_likelihood(x, y if model.conditional else None, k=k, seed=seed + i).cpu())
+    log_p = torch.cat(found)
     error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else math.nan
     return {**terms, "nll": -log_p.mean().item(), "nll_standard_error": error, "k": k, "examples": len(log_p)}
 

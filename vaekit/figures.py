@@ -50,7 +50,7 @@ def grid(images: Tensor, columns: int, gap: int = 1) -> Picture:
 def samples(model: VAE, rows: int = 10, columns: int = 10, seed: int = 0, temperature: float = 1.0, y: Any = None) -> Picture:
     """New images: means of p(x | z) at draws from the prior; a conditional model gives one class a row."""
     classes = len(model.config.data.classes) if model.config and model.config.data else 0
-    if y is None and model.context.out_shape != (0,) and classes:
+    if y is None and model.conditional and classes:
         rows = classes
         y = torch.arange(classes).repeat_interleave(columns)
     return grid(model.sample(rows * columns, y=y, seed=seed, temperature=temperature), columns)
@@ -58,8 +58,14 @@ def samples(model: VAE, rows: int = 10, columns: int = 10, seed: int = 0, temper
 
 def reconstructions(model: VAE, x: Tensor, y: Any = None, columns: int = 10) -> Picture:
     """Originals, and under each row of them the reconstructions from their codes."""
-    pairs = zip(x.split(columns), model.reconstruct(x, y).to(x.device).split(columns), strict=True)
-    return grid(torch.cat([row for pair in pairs for row in pair]), columns)
+    pairs = zip(x.split(columns), model.reconstruct(x, y).split(columns), strict=True)
+    return _stack([grid(row, columns) for pair in pairs for row in pair])
+
+
+def _stack(pictures: Sequence[Picture], gap: int = 1) -> Picture:
+    """Pictures of one width, one under the other."""
+    between = np.full((gap, *pictures[0].shape[1:]), 128, dtype=np.uint8)
+    return np.concatenate([part for picture in pictures for part in (between, picture)][1:])
 
 
 def manifold(model: VAE, n: int = 20, y: Any = None) -> Picture:
@@ -127,7 +133,7 @@ def curves(rows: Sequence[dict[str, Any]], path: Path) -> Path:
 def write(folder: Path, model: VAE, x: Tensor, y: Tensor | None, rows: Sequence[dict[str, Any]]) -> list[Path]:
     """The pictures of a run: curves, and where the data can be shown samples, reconstructions of `x`, and a manifold."""
     written = [curves(rows, folder / "curves.png")]
-    y = y if model.context.out_shape != (0,) else None
+    y = y if model.conditional else None
     if drawable(model.data_shape):
         written.append(save(samples(model), folder / "samples.png"))
         written.append(save(reconstructions(model, x, y), folder / "reconstructions.png"))

@@ -59,6 +59,11 @@ class VAE(nn.Module):
         """The shape of one example."""
         return tuple(self.likelihood.wiring["data_shape"])
 
+    @property
+    def conditional(self) -> bool:
+        """Whether the model is told a y."""
+        return self.context.out_shape != (0,)
+
     # The three distributions. Parts see plain batches: S and N are folded before, and unfolded by the Trace.
 
     def forward(self, x: Tensor, c: Tensor, samples: int = 1) -> Trace:

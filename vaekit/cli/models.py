@@ -194,7 +194,7 @@ def _examples(model: str, loaded: "VAE", root: str | None, which: slice) -> tupl
 
     test = _data(model, loaded, None, root).test
     x, y = next(iter(Batches(test.take(torch.arange(len(test))[which]), len(test))))
-    return x, (y if loaded.context.out_shape != (0,) else None)
+    return x, (y if loaded.conditional else None)
 
 
 def _end(text: str, model: str, loaded: "VAE", root: str | None) -> tuple["Tensor", Any]:

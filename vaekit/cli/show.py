@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -26,6 +27,8 @@ def document(value: Any) -> None:
 
 def command() -> str:
     """How this command is called here: `vaekit` where the shell finds it, else the way to it."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return "python -m vaekit"
     found = shutil.which("vaekit")
     here = os.path.realpath(sys.argv[0])
     return "vaekit" if found and os.path.realpath(found) == here else os.path.relpath(sys.argv[0])

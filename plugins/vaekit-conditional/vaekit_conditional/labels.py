@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -50,8 +51,8 @@ class Labels(Context):
     def parse(self, y: Any, n: int, classes: Sequence[str]) -> Tensor:
         if y is None:
             raise ConfigError(self._wanted("none was given", classes))
-        given = [y] if isinstance(y, str | int) else y.tolist() if hasattr(y, "tolist") else list(y)
-        given = given if isinstance(given, list) else [given]
+        given = y.tolist() if isinstance(y, torch.Tensor | np.ndarray | np.generic) else y
+        given = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
         numbers = [self._number(label, classes) for label in given]
         if len(numbers) not in (1, n):
             raise ConfigError(f"{len(numbers)} labels for {n} examples: give one for all, or one each")

@@ -1,0 +1,212 @@
+"""The command line, as a person runs it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import vaekit
+from vaekit.cli import app, overrides
+
+TRAIN = [
+    "train",
+    "digits",
+    "binarize=dynamic",
+    "latent.features=2",
+    "encoder.hidden=[16]",
+    "decoder.hidden=[16]",
+    "--epochs",
+    "2",
+]
+
+
+def _run(*arguments: str) -> Result:
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs in it, the newer one conditional."""
+    folder = tmp_path_factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        _run(*TRAIN, "--name", "plain")
+        _run(*TRAIN, "context=labels", "--name", "labelled")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "place" in request.fixturenames:
+        monkeypatch.chdir(request.getfixturevalue("place"))
+
+
+def test_training_tells_where_everything_is_and_what_to_try(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _run(*TRAIN, "--quiet", "--name", "r")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    for name in ("curves", "manifold", "reconstructions", "samples"):
+        assert f"runs/r/figures/{name}.png" in result.stdout
+    assert result.stdout.count("vaekit") == 3
+    assert "nats per example" in result.stdout
+
+
+def test_progress_goes_to_standard_error_in_plain_lines(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _run(*TRAIN, "--json")
+    assert json.loads(result.stdout)["status"] == "done"
+    lines = result.stderr.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/2", "2/2"]
+    assert all(word in lines[-1] for word in ("recon", "KL", "images/s", "validation"))
+    assert "\r" not in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "plain"],
+        ["sample", "latest", "-n", "9", "--seed", "3", "--label", "7"],
+        ["sample", "plain", "--draw", "--temperature", "0.5", "--output", "mine.png"],
+        ["reconstruct", "latest"],
+        ["reconstruct", "plain", "-n", "7"],
+        ["interpolate", "latest", "0", "1"],
+        ["interpolate", "plain", "0", "5", "--gif", "--steps", "4"],
+    ],
+    ids=" ".join,
+)
+def test_pictures(place: Path, arguments: list[str]) -> None:
+    arguments = [f"runs/{a}" if a == "plain" else a for a in arguments]
+    written = Path(_run(*arguments).stdout.strip())
+    with Image.open(written) as picture:
+        assert min(picture.size) > 30
+    assert written.parent.name in ("figures", "")
+
+
+def test_images_of_ones_own(place: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 30), (200, 10, 10)).save(tmp_path / "a.png")
+    written = _run("reconstruct", "runs/plain", str(tmp_path / "a.png"), "--output", str(tmp_path / "r.png")).stdout.strip()
+    assert Path(written).exists()
+    _run("interpolate", "runs/plain", str(tmp_path / "a.png"), "3", "--output", str(tmp_path / "i.png"))
+    assert (tmp_path / "i.png").exists()
+
+
+def test_info_and_evaluate(place: Path) -> None:
+    info = json.loads(_run("info", "runs/plain", "--json").stdout)
+    assert info["config"]["latent"]["features"] == 2
+    assert sum(info["parameters"].values()) == sum(p.numel() for p in vaekit.load("runs/plain").parameters())
+    assert set(info["metrics"]) == {"train", "validation", "test"}
+    assert "latent.features=2" in _run("info", "runs/plain/model").stdout
+    numbers = json.loads(_run("evaluate", "runs/plain", "-k", "5", "--json").stdout)
+    assert numbers["nelbo"] == pytest.approx(info["metrics"]["test"]["nelbo"], abs=1e-3)
+    assert "± " in _run("evaluate", "latest", "-k", "2").stdout
+
+
+def test_listings() -> None:
+    assert "lstm" in _run("parts", "encoder").stdout
+    assert "mlp" not in _run("parts", "encoder", "l*").stdout.replace("vaekit-", "")
+    shown = _run("parts", "show", "encoder", "lstm").stdout
+    assert "encoder.hidden = 128  (integer, 1 to 16384)" in shown
+    assert {row["name"] for row in json.loads(_run("parts", "loss", "--json").stdout)} >= {"elbo"}
+    assert "hidden" in json.loads(_run("parts", "show", "encoder", "lstm", "--json").stdout)["options"]
+    plugins = {row["package"]: row for row in json.loads(_run("plugins", "--json").stdout)}
+    assert plugins["vaekit-lstm"]["parts"] == ["encoder lstm"]
+    assert "vaekit-lstm" in _run("plugins").stdout
+    assert "folder:PATH" in _run("data").stdout
+    assert json.loads(_run("data", "digits", "--json").stdout)["train"] == 1457
+    assert "lstm-mnist" in _run("recipes").stdout
+    assert json.loads(_run("recipes", "lstm-mnist").stdout)["source"] == "mnist"
+    assert json.loads(_run("data", "--json").stdout)
+    assert json.loads(_run("recipes", "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (
+            ["train", "digits", "encoder=lsmt"],
+            2,
+            "error: unknown encoder 'lsmt'; did you mean 'lstm'? (installed: conv, lstm, mlp)",
+        ),
+        (["train", "digit"], 2, "unknown dataset 'digit'; did you mean 'digits'?"),
+        (["train"], 2, "no data: give the name of a data set, arrays, or a recipe"),
+        (["train", "digits", "mnist"], 2, "two data sets: 'digits' and 'mnist'"),
+        (["train", "digits", "encodr=lstm"], 2, "nothing is called 'encodr'; did you mean 'encoder'?"),
+        (["train", "digits", "epochs=3"], 2, "'epochs' is an option: --epochs 3"),
+        (["train", "digits", "--lr", "-1"], 2, "training: lr: input should be greater than 0"),
+        (["train", "digits", "--epochs", "many"], 2, "--epochs"),
+        (["train", "folder:nowhere"], 1, "no folder nowhere"),
+        (["train", "folder"], 2, "takes a path: folder:PATH"),
+        (["sample", "nowhere"], 1, "no folder nowhere"),
+        (["info", "latest"], 1, "no run under ./runs yet"),
+        (["parts", "encodr"], 2, "did you mean 'encoder'"),
+        (["parts", "show", "encoder"], 2, "vaekit parts show KIND NAME"),
+        (["resume", "nowhere"], 1, "nowhere is not a run"),
+        (["recipes", "lstm-mnsit"], 2, "did you mean 'lstm-mnist'"),
+        (["reconstruct"], 2, "Missing argument"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_one_line_and_an_exit_code(
+    arguments: list[str], code: int, said: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    from vaekit.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["vaekit", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == code
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Traceback" not in told
+
+
+def test_arguments_are_told_apart() -> None:
+    asked = overrides.parse(
+        ["latent.features=2", "folder:/a=b", "encoder=lstm", "encoder.dense=[1,2]", "data.resize=8", "grey=true"]
+    )
+    assert asked.source == "folder:/a=b"
+    assert asked.parts == {"latent": {"features": 2}, "encoder": {"name": "lstm", "dense": [1, 2]}}
+    assert asked.data == {"resize": 8, "grey": True}
+    assert overrides.parse(["loss.beta=1e-11", "loss.normalize=dims"]).parts["loss"] == {"beta": 1e-11, "normalize": "dims"}
+    assert overrides.parse(['loss={"name": "elbo", "beta": 2}']).parts["loss"] == {"name": "elbo", "beta": 2}
+    assert overrides.parse(["encoder.name=lstm"]).parts["encoder"] == {"name": "lstm"}
+
+
+def test_the_options_of_overrides_are_those_of_the_library() -> None:
+    from vaekit.config import DEFAULTS
+    from vaekit.data.transform import DataOptions
+    from vaekit.training import TrainingOptions
+
+    assert set(overrides.KINDS) == set(DEFAULTS)
+    assert set(overrides.DATA) == set(DataOptions.model_fields)
+    assert {o.replace("-", "_") for o in overrides.TRAINING} | {"seed"} == set(TrainingOptions.model_fields)
+
+
+def test_help_is_there_in_a_moment() -> None:
+    """Loosely bound: a machine may be busy. What makes it slow is importing torch, which test_imports looks for."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "vaekit", "--help"], capture_output=True, text=True, check=True, env={**os.environ}
+        )
+        times.append(time.perf_counter() - start)
+    assert "train" in done.stdout
+    assert min(times) < 1.5
+
+
+def test_version() -> None:
+    assert _run("--version").stdout.strip() == f"vaekit {vaekit.__version__}"

@@ -1,0 +1,254 @@
+"""Runs from beginning to end: what is on disk, what is repeated, stopped, continued and refused."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import vaekit
+from vaekit import recipes
+from vaekit.data.batches import Batches
+from vaekit.data.prepare import load
+from vaekit.data.transform import DataOptions
+from vaekit.evaluation import bound
+from vaekit.fitting import resume
+from vaekit.recipes import Recipe
+from vaekit.training import Trainer, TrainingOptions
+
+SMALL: dict[str, Any] = {
+    "encoder": {"hidden": [16]},
+    "decoder": {"hidden": [16]},
+    "latent": {"features": 2},
+    "data_options": {"binarize": "dynamic"},
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> vaekit.Run:
+    return vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path_factory.mktemp("runs"))
+
+
+def _digest(run: vaekit.Run) -> bytes:
+    return (run.path / "model" / "model.safetensors").read_bytes()
+
+
+def test_what_a_run_holds(run: vaekit.Run) -> None:
+    assert {path.name for path in run.path.iterdir()} == {
+        "run.json",
+        "metrics.jsonl",
+        "metrics.csv",
+        "model",
+        "checkpoints",
+        "figures",
+    }
+    assert {path.name for path in run.figures} == {"curves.png", "samples.png", "reconstructions.png", "manifold.png"}
+    pickles = [p for p in run.path.rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".bin", ".ckpt")]
+    assert not pickles
+    assert run.status == "done"
+    for path in run.figures:
+        with Image.open(path) as picture:
+            assert min(picture.size) > 200
+
+
+def test_metrics_are_rows_in_nats(run: vaekit.Run) -> None:
+    splits = [row["split"] for row in run.metrics]
+    assert splits == ["train", "validation"] * 3 + ["test"]
+    for row in run.metrics:
+        assert row["nelbo"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-5)
+    with (run.path / "metrics.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 7
+    assert float(table[1]["nelbo"]) == run.metrics[1]["nelbo"]
+    best = min(row["nelbo"] for row in run.metrics if row["split"] == "validation")
+    data = load("digits", DataOptions(binarize="dynamic"))
+    assert bound(run.model, Batches(data.validation, 128), seed=0)["nelbo"] == pytest.approx(best, abs=1e-3)
+
+
+def test_the_record_repeats_the_run(run: vaekit.Run, tmp_path: Path) -> None:
+    record = run.record
+    assert record["source"] == "digits"
+    assert record["config"]["data"]["classes"] == list("0123456789")
+    kinds = ("context", "encoder", "latent", "prior", "decoder", "likelihood", "loss")
+    again = vaekit.fit(
+        record["source"],
+        **{kind: record["config"][kind] for kind in kinds},
+        data_options=record["data"],
+        **record["training"],
+        output=tmp_path,
+        progress=False,
+    )
+    assert _digest(again) == _digest(run)
+    assert [r["nelbo"] for r in again.metrics] == [r["nelbo"] for r in run.metrics]
+
+
+def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    vaekit.fit("digits", **SMALL, epochs=1, output=tmp_path, name="mine")
+    with pytest.raises(vaekit.ConfigError, match="never overwritten"):
+        vaekit.fit("digits", **SMALL, epochs=1, output=tmp_path, name="mine")
+    paths = {vaekit.fit("digits", **SMALL, epochs=1, output=tmp_path).path for _ in range(2)}
+    assert len(paths) == 2
+    for wrong in ("a/b", "..", "/tmp/x"):
+        with pytest.raises(vaekit.ConfigError, match="one folder name"):
+            vaekit.fit("digits", **SMALL, epochs=1, output=tmp_path, name=wrong)
+
+
+def test_the_best_model_is_kept_not_the_last(tmp_path: Path) -> None:
+    run = vaekit.fit("digits", **{**SMALL, "progress": False}, epochs=6, lr=0.3, output=tmp_path)
+    validation = [row["nelbo"] for row in run.metrics if row["split"] == "validation"]
+    assert validation[-1] != min(validation)
+    assert run.metrics[-1]["nelbo"] == pytest.approx(min(validation), rel=0.1)
+
+
+def test_stopping_and_continuing_ends_with_the_same_weights(run: vaekit.Run, tmp_path: Path, monkeypatch) -> None:
+    """Stopped in the second epoch, after a checkpoint of the first."""
+    monkeypatch.setattr("vaekit.fitting._SECONDS_BETWEEN_CHECKPOINTS", 0)
+    steps = 0
+    original = Trainer._batch
+
+    def interrupted(self: Trainer, *args: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 18:
+            raise KeyboardInterrupt
+        original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_batch", interrupted)
+        stopped = vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path)
+    assert stopped.status == "interrupted"
+    assert vaekit.load(stopped.path).sample(1).shape == (1, 1, 8, 8)
+    continued = resume(stopped.path, progress=False)
+    assert continued.status == "done"
+    assert _digest(continued) == _digest(run)
+    kept = [{k: v for k, v in row.items() if k != "images_per_second"} for row in continued.metrics]
+    assert kept == [{k: v for k, v in row.items() if k != "images_per_second"} for row in run.metrics]
+
+
+def test_a_changed_data_set_is_not_continued_on(tmp_path: Path) -> None:
+    x = torch.rand(40, 1, 4, 4).round()
+    run = vaekit.fit(x, **{**SMALL, "data_options": {}}, epochs=1, output=tmp_path)
+    with pytest.raises(vaekit.CheckpointError, match=r"vaekit.resume\(run, data="):
+        resume(run.path)
+    with pytest.raises(vaekit.CheckpointError, match="examples was 33 and is 17"):
+        resume(run.path, data=x[:20], progress=False)
+    with pytest.raises(vaekit.CheckpointError, match="is not a run"):
+        resume(tmp_path)
+
+
+def test_a_step_that_is_not_finite_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("vaekit.fitting._SECONDS_BETWEEN_CHECKPOINTS", 0)
+    original = Trainer._batch
+
+    def spoiled(self: Trainer, *args: Any) -> None:
+        original(self, *args)
+        if self.steps == 15:
+            with torch.no_grad():
+                next(self.step.model.decoder.parameters()).fill_(float("nan"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_batch", spoiled)
+        with pytest.raises(vaekit.TrainingError, match=r"reconstruction is not finite at step 16 \(epoch 2\)"):
+            vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path, name="bad")
+    run = vaekit.Run(tmp_path / "bad")
+    assert run.status == "failed"
+    assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["000001"]
+    assert torch.isfinite(vaekit.load(run.path).sample(4)).all()
+    assert resume(run.path, progress=False).status == "done"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"encoder": "lsmt"}, vaekit.UnknownPart, "did you mean 'lstm'"),
+        ({"latent": {"features": -1}}, vaekit.ConfigError, "features"),
+        ({"epochs": 0}, vaekit.ConfigError, "epochs"),
+        ({"data_options": {"binarise": "dynamic"}}, vaekit.ConfigError, "did you mean 'binarize'"),
+        ({"recipe": "nope"}, vaekit.ConfigError, "no recipe 'nope'"),
+        ({"context": {"name": "labels", "classes": 5}}, vaekit.ConfigError, "digits has 10 classes"),
+        ({"data_options": {}, "likelihood": {"name": "categorical", "levels": 16}}, vaekit.DataError, "outside the support"),
+        ({"device": "warp"}, vaekit.ConfigError, "no device"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_directory_is_made(change: dict, error, said: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=said):
+        vaekit.fit("digits", **{**SMALL, "epochs": 1, **change}, output=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_conditional_model_knows_its_classes(tmp_path: Path) -> None:
+    run = vaekit.fit("digits", **{**SMALL, "context": "labels", "prior": "conditional"}, epochs=2, output=tmp_path)
+    model = run.model
+    assert model.config is not None
+    assert model.config.context["classes"] == 10
+    assert torch.equal(model.sample(3, y=7, seed=0), model.sample(3, y="7", seed=0))
+    assert not torch.equal(model.sample(3, y=7, seed=0), model.sample(3, y=1, seed=0))
+    assert model.sample(5).shape == (5, 1, 8, 8)
+    for wrong in ("ten", 10, -1, 1.5):
+        with pytest.raises(vaekit.ConfigError, match="conditional on one of 10 classes"):
+            model.sample(2, y=wrong)
+    with pytest.raises(vaekit.ConfigError, match="none was given"):
+        model.encode(torch.rand(1, 1, 8, 8))
+    with pytest.raises(vaekit.ConfigError, match="2 labels for 3 examples"):
+        model.sample(3, y=[1, 2])
+
+
+def test_data_without_pictures_are_trained_on_too(tmp_path: Path) -> None:
+    run = vaekit.fit(
+        torch.randn(60, 5), likelihood="gaussian", epochs=2, output=tmp_path, progress=False, latent={"features": 2}
+    )
+    assert [path.name for path in run.figures] == ["curves.png"]
+
+
+def test_merging_a_recipe() -> None:
+    recipe = Recipe(
+        source="mnist", parts={"encoder": {"name": "lstm", "hidden": 28}, "prior": "normal"}, training={"epochs": 5}
+    )
+    changed = recipe.but(None, {"encoder": {"layers": 2}, "prior": {"name": "other"}, "loss": None}, {}, {"lr": 0.1})
+    assert changed.source == "mnist"
+    assert changed.parts == {"encoder": {"name": "lstm", "hidden": 28, "layers": 2}, "prior": {"name": "other"}}
+    assert changed.training == {"epochs": 5, "lr": 0.1}
+    assert recipe.but("digits", {"encoder": "conv"}, {}, {}).parts["encoder"] == "conv"
+    assert recipe.but(None, {"encoder": "lstm"}, {}, {}).parts["encoder"] == {"name": "lstm", "hidden": 28}
+
+
+def test_every_recipe_builds() -> None:
+    for name in recipes.names():
+        recipe = recipes.load(name)
+        TrainingOptions(**recipe.training)
+        DataOptions(**recipe.data)
+        model, loss = vaekit.build(vaekit.Config(data_shape=(1, 28, 28), **recipe.parts))
+        y = torch.zeros(2).long()
+        loss(model, torch.rand(2, 1, 28, 28).round(), model.context(y, 2)).loss.backward()
+        assert recipe.summary
+
+
+def test_ctrl_c_saves_and_exits_with_130(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vaekit", "train", "digits", "encoder.hidden=[16]", "--epochs", "100000", "--name", "r"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    try:
+        metrics = tmp_path / "runs" / "r" / "metrics.jsonl"
+        until = time.monotonic() + 60
+        while not (metrics.exists() and metrics.read_text().count("\n") > 4):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "python -m vaekit resume runs/r" in out
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text())["status"] == "interrupted"
+    assert vaekit.load(tmp_path / "runs" / "r").sample(1).shape == (1, 1, 8, 8)

@@ -1,0 +1,272 @@
+"""Training: exact, repeatable, continued exactly, and stopped by what is not finite."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import vaekit
+from vaekit.data.batches import Batches
+from vaekit.data.catalog import Examples
+from vaekit.evaluation import bound, evaluate
+from vaekit.training import Step, Trainer, TrainingOptions
+
+
+def _data(n: int = 96) -> Examples:
+    generator = torch.Generator().manual_seed(0)
+    return Examples((torch.rand(n, 1, 4, 4, generator=generator) > 0.6).to(torch.uint8) * 255)
+
+
+def _model(**parts: Any) -> tuple[vaekit.VAE, vaekit.Loss]:
+    torch.manual_seed(0)
+    small = {"encoder": {"hidden": [16]}, "latent": {"features": 2}, "decoder": {"hidden": [16]}}
+    return vaekit.build(vaekit.Config(data_shape=(1, 4, 4), **{**small, **parts}))
+
+
+def _batches(shuffle: bool = True) -> Batches:
+    return Batches(_data(), 32, shuffle=shuffle)
+
+
+def _weights(model: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_it_learns_and_reports() -> None:
+    model, loss = _model()
+    reports = list(vaekit.train(model, loss, _batches(), validation=_batches(False), epochs=60, lr=1e-2))
+    train = [r for r in reports if r.split == "train"]
+    validation = [r for r in reports if r.split == "validation"]
+    assert [r.epoch for r in train] == [r.epoch for r in validation] == list(range(1, 61))
+    assert train[-1].step == 180
+    assert train[-1].terms["nelbo"] < train[0].terms["nelbo"] - 0.5
+    assert train[0].terms["nelbo"] == pytest.approx(train[0].terms["reconstruction"] + train[0].terms["kl"], rel=1e-5)
+    assert validation[-1].terms == bound(model, _batches(False), seed=0)
+    assert min(r.terms["nelbo"] for r in validation) == [r for r in validation if r.best][-1].terms["nelbo"]
+
+
+def test_a_seed_repeats_a_run_to_the_bit_whatever_else_is_drawn_meanwhile() -> None:
+    weights = []
+    for disturbance in (False, True):
+        model, loss = _model()
+        for _ in vaekit.train(model, loss, _batches(), epochs=3, seed=7):
+            if disturbance:
+                torch.rand(1000)
+        weights.append(_weights(model))
+    assert torch.equal(*weights)
+    model, loss = _model()
+    list(vaekit.train(model, loss, _batches(), epochs=3, seed=8))
+    assert not torch.equal(_weights(model), weights[0])
+
+
+def test_training_leaves_the_users_generator_as_it_was() -> None:
+    model, loss = _model()
+    before = torch.get_rng_state()
+    list(vaekit.train(model, loss, _batches(), validation=_batches(), epochs=2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
+def test_a_state_continues_to_the_same_weights(schedule: str) -> None:
+    options = TrainingOptions(epochs=4, lr=1e-2, schedule=schedule)
+    whole = Trainer(*_model(), options)
+    list(whole.run(_batches(), _batches(False)))
+    first = Trainer(*_model(), options)
+    for report in first.run(_batches(), _batches(False)):
+        if report.epoch == 2 and report.split == "validation":
+            break
+    tensors, progress = first.state()
+    second = Trainer(*_model(), options)
+    second.load_state({name: t.clone() for name, t in tensors.items()}, dict(progress))
+    rest = list(second.run(_batches(), _batches(False)))
+    assert {r.epoch for r in rest} == {3, 4}
+    assert torch.equal(_weights(second.step), _weights(whole.step))
+    assert second.best == whole.best
+
+
+def test_learning_rates_follow_their_schedule() -> None:
+    for schedule, ends in (("constant", (1.0, 1.0)), ("cosine", (1.0, 0.1)), ("one-cycle", (0.3, 0.1))):
+        model, loss = _model()
+        rates = [r.lr for r in vaekit.train(model, loss, _batches(), epochs=20, lr=1.0, schedule=schedule)]
+        assert max(rates) <= 1.0
+        assert rates[0] == pytest.approx(ends[0], abs=0.3)
+        assert rates[-1] <= ends[1]
+
+
+def test_clipping_bounds_the_gradient_and_is_reported() -> None:
+    model, loss = _model()
+    (report,) = vaekit.train(model, loss, Batches(_data(), 96), epochs=1, clip=1e-3)
+    norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
+    assert norm <= 1e-3 * 1.001
+    assert report.terms["gradient_norm"] > 1e-3
+
+
+def test_early_stopping_counts_epochs_without_a_better_bound() -> None:
+    model, loss = _model()
+    reports = list(vaekit.train(model, loss, _batches(), validation=_batches(), epochs=50, lr=1e-20, early_stop=3))
+    best = [r.epoch for r in reports if r.best][-1]
+    assert reports[-1].epoch == best + 3 < 50
+
+
+def test_any_iterable_of_batches_will_do() -> None:
+    x = _data().x
+    assert isinstance(x, Tensor)
+    loader = DataLoader(TensorDataset(x.float() / 255, torch.zeros(len(x)).long()), batch_size=32, shuffle=True)
+    weights = []
+    for _ in range(2):
+        model, loss = _model()
+        list(vaekit.train(model, loss, loader, validation=loader, epochs=2))
+        weights.append(_weights(model))
+    assert torch.equal(*weights)
+    model, loss = _model()
+    assert len(list(vaekit.train(model, loss, [x.float() / 255], epochs=1))) == 1
+    with pytest.raises(vaekit.ConfigError, match="needs batches with a length"):
+        list(vaekit.train(model, loss, (b for b in loader), epochs=1, schedule="cosine"))
+    with pytest.raises(vaekit.TrainingError, match="no batches"):
+        list(vaekit.train(model, loss, [], epochs=1))
+
+
+class Broken(vaekit.Loss):
+    """An ELBO with a term that is not finite at one step."""
+
+    name = "broken"
+
+    def __init__(self, data_shape: vaekit.Shape, root: vaekit.Space, examples: int, at: int, term: str) -> None:
+        super().__init__()
+        self.at, self.term, self.count = at, term, 0
+        self.out_shape = ()
+
+    def forward(self, model: vaekit.VAE, x: Tensor, c: Tensor, player: str = "model") -> vaekit.Terms:
+        self.count += 1
+        trace = model(x, c)
+        parts = {"reconstruction": -trace.log_px().mean(), "kl": trace.kl().mean()}
+        if self.count == self.at:
+            parts[self.term] = parts[self.term] * math.nan
+        return vaekit.Terms(sum(parts.values()), {k: v.detach() for k, v in parts.items()})
+
+
+@pytest.mark.parametrize("term", ["reconstruction", "kl"])
+def test_what_is_not_finite_stops_the_run_and_is_named(term: str) -> None:
+    model, _ = _model()
+    loss = Broken((1, 4, 4), model.latent.root, 96, at=5, term=term)
+    with pytest.raises(vaekit.TrainingError, match=rf"{term} is not finite at step 5 \(epoch 2\)"):
+        list(vaekit.train(model, loss, _batches(), epochs=5))
+
+
+def test_weights_that_are_not_finite_are_found_by_the_validation_bound() -> None:
+    model, loss = _model()
+    with torch.no_grad():
+        next(model.decoder.parameters()).fill_(math.nan)
+    trainer = Trainer(model, loss, TrainingOptions(epochs=1))
+    with pytest.raises(vaekit.TrainingError, match="not finite"):
+        list(trainer.run(_batches(), _batches()))
+
+
+class TwoPlayers(vaekit.Loss):
+    """The encoder's side and the rest each descend on their own terms; a critic of the loss's own plays too."""
+
+    name = "two-players"
+
+    def __init__(self, data_shape: vaekit.Shape, root: vaekit.Space, examples: int) -> None:
+        super().__init__()
+        self.critic = nn.Linear(2, 1)
+        self.out_shape = ()
+
+    def players(self, model: vaekit.VAE) -> dict[str, list[nn.Parameter]]:
+        return {"model": list(model.parameters()), "critic": list(self.critic.parameters())}
+
+    def forward(self, model: vaekit.VAE, x: Tensor, c: Tensor, player: str = "model") -> vaekit.Terms:
+        trace = model(x, c)
+        score = self.critic(trace.draw.z[0]).mean()
+        loss = score - trace.elbo().mean() if player == "model" else -score
+        return vaekit.Terms(loss, {"score": score.detach()})
+
+
+def test_each_player_moves_its_own_parameters_only() -> None:
+    model, _ = _model()
+    loss = TwoPlayers((1, 4, 4), model.latent.root, 96)
+    trainer = Trainer(model, loss, TrainingOptions(epochs=1))
+    x = torch.rand(8, 1, 4, 4)
+    for player, own in trainer.players.items():
+        others = [p for p in trainer.step.parameters() if id(p) not in {id(q) for q in own}]
+        before = [p.detach().clone() for p in others]
+        trainer._give_gradients_to(player)
+        for optimizer in trainer.optimizers.values():
+            optimizer.zero_grad()
+        trainer.step(x, None, player).loss.backward()
+        trainer.optimizers[player].step()
+        assert all(p.grad is None for p in others)
+        assert all(p.grad is not None for p in own)
+        assert all(torch.equal(a, b) for a, b in zip(before, others, strict=True))
+
+
+def test_terms_of_several_players_carry_their_names_and_all_parameters_want_gradients_after() -> None:
+    model, _ = _model()
+    loss = TwoPlayers((1, 4, 4), model.latent.root, 96)
+    (report,) = vaekit.train(model, loss, _batches(), epochs=1)
+    assert set(report.terms) == {"model.loss", "model.score", "critic.loss", "critic.score"}
+    assert all(p.requires_grad for p in [*model.parameters(), *loss.parameters()])
+
+
+def test_doubling_the_batch_changes_nothing_per_example() -> None:
+    model, loss = _model()
+    model.eval()
+    x = torch.rand(16, 1, 4, 4).round()
+
+    def per_example(x: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        noise = torch.randn(1, 16, 2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("torch.distributions.normal._standard_normal", lambda shape, **_: noise.repeat(1, shape[1] // 16, 1))
+            return Step(model, loss)(x, None, "model").loss
+
+    torch.testing.assert_close(per_example(torch.cat([x, x])), per_example(x))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"lr": -1.0},
+        {"lr": math.nan},
+        {"batch_size": 0},
+        {"schedule": "linear"},
+        {"early_stop": 0},
+        {"epoch": 3},
+        {"seed": -1},
+    ],
+    ids=str,
+)
+def test_wrong_options_are_config_errors(wrong: dict[str, Any]) -> None:
+    with pytest.raises(vaekit.ConfigError, match=next(iter(wrong))):
+        TrainingOptions(**wrong)
+
+
+@pytest.mark.parametrize("device", ["warp", "cuda:99", "meta9"])
+def test_a_device_that_is_not_there_is_a_config_error(device: str) -> None:
+    with pytest.raises(vaekit.ConfigError, match="no device"):
+        Trainer(*_model(), TrainingOptions(device=device))
+
+
+def test_the_evaluated_bound_is_that_of_training_with_beta_one() -> None:
+    model, loss = _model(loss={"beta": 5.0})
+    model.eval()
+    terms = bound(model, Batches(_data(), 96), samples=500)
+    trained = [
+        loss(model, Batches(_data(), 96).__iter__().__next__()[0], torch.zeros(96, 0)).parts["nelbo"] for _ in range(500)
+    ]
+    assert terms["nelbo"] == pytest.approx(torch.stack(trained).mean().item(), abs=0.02)
+
+
+def test_evaluate_orders_the_bounds_and_counts() -> None:
+    model, loss = _model()
+    list(vaekit.train(model, loss, _batches(), epochs=30, lr=1e-2))
+    numbers = evaluate(model, Batches(_data(), 40), k=50)
+    assert numbers["nll"] < numbers["nelbo"]
+    assert (numbers["k"], numbers["examples"]) == (50, 96)
+    assert 0 < numbers["nll_standard_error"] < 1
+    assert numbers == evaluate(model, Batches(_data(), 40), k=50)
+    with pytest.raises(vaekit.DataError, match="no examples"):
+        evaluate(model, [])

@@ -1,6 +1,7 @@
 """Who may import whom, read from the source; and what importing vaekit must not bring."""
 
 import ast
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import vaekit
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "vaekit"
 
-# Each module of the core and the modules of the core that it may import at its top. `errors` and `options` are for all.
+# Each module of the core and the modules of the core that it may import; `errors` and `options` are for all.
 ALLOWED = {
     "shapes": "",
     "strictjson": "",
@@ -45,8 +46,8 @@ ALLOWED = {
     "progress": "training",
     "recipes": "strictjson",
     "runs": "io model",
-    "fitting": "wiring data.batches data.check data.prepare data.transform training evaluation figures io runs progress recipes "
-    "checkpoint config registry",
+    "fitting": "wiring data.batches data.check data.prepare data.transform training evaluation figures io runs progress "
+    "recipes checkpoint config registry",
 }
 EVERYBODY = {"errors", "options"}
 HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub"}
@@ -132,11 +133,10 @@ def test_importing_vaekit_imports_neither_torch_nor_plugins(python) -> None:
         import sys, vaekit
         assert not {'torch', 'gradio', 'matplotlib', 'torchvision', 'sklearn', 'huggingface_hub'} & set(sys.modules)
         vaekit.VAE, vaekit.fit, vaekit.load
-        print(sorted({'gradio', 'matplotlib', 'torchvision', 'sklearn', 'huggingface_hub', 'vaekit.builtin'} & set(sys.modules)))
+        heavy = {'gradio', 'matplotlib', 'torchvision', 'sklearn', 'huggingface_hub', 'vaekit.builtin'}
+        print(sorted(heavy & set(sys.modules)))
         print(sorted(name for name in sys.modules if name.startswith('vaekit_')))
     """
-    import textwrap
-
     assert python(textwrap.dedent(code)).split("\n") == ["[]", "[]"]
 
 
@@ -157,8 +157,6 @@ def test_importing_vaekit_and_its_plugins_changes_no_global_state(python) -> Non
         assert not plugins().broken()
         print(state() == before)
     """
-    import textwrap
-
     assert python(textwrap.dedent(code)) == "True"
 
 

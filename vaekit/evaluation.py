@@ -52,7 +52,6 @@ def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) ->
         What `bound` gives, and `nll`, `nll_standard_error`, `k` and `examples`; in nats per example.
     """
     terms = bound(model, batches, seed=seed)
-    where = model.context.empty
     found = []
     for i, batch in enumerate(batches):
         x, y = placed(batch, model.context.empty)

@@ -1,0 +1,72 @@
+"""Convolutional parts fit images of any size."""
+
+import pytest
+import torch
+from vaekit_conv import ConvEncoder, TransposedConvDecoder
+
+import vaekit
+
+SHAPES = [(1, 28, 28), (3, 28, 20), (1, 17, 31), (3, 8, 8), (1, 1, 1), (3, 1, 9)]
+OPTIONS = [
+    {},
+    {"depth": 3, "norm": "group", "activation": "leaky-relu"},
+    {"norm": "none", "activation": "gelu", "kernel": 5, "width": 3},
+    {"channels": (4, 6, 6), "strides": (1, 2, 3), "activation": "silu"},
+    {"depth": 1, "kernel": 1},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("context", [0, 3])
+def test_shapes_of_the_encoder(shape: tuple[int, ...], options: dict, context: int) -> None:
+    for join in ("input", "features"):
+        part = ConvEncoder(shape, context, **{"width": 4, "join": join, **options})
+        h = part(torch.rand(2, *shape), torch.rand(2, context))
+        assert h.shape == (2, *part.out_shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("options", [*OPTIONS, {"dense": (7,)}], ids=str)
+@pytest.mark.parametrize("latent", [(2,), (3, 2, 2)])
+def test_the_decoder_solves_its_own_shapes(shape: tuple[int, ...], options: dict, latent: tuple[int, ...]) -> None:
+    part = TransposedConvDecoder(latent, shape, 3, **{"width": 4, **options})
+    theta = part(torch.rand(2, *latent), torch.rand(2, 3))
+    assert theta.shape == (2, *shape)
+    theta.sum().backward()
+    assert all(p.grad is not None for p in part.parameters())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_decoder_starts_from_the_map_that_the_encoder_ends_with(shape: tuple[int, ...], options: dict) -> None:
+    assert TransposedConvDecoder((2,), shape, 0, **options).start == ConvEncoder(shape, 0, **options).out_shape
+
+
+def test_the_context_comes_in_where_it_should() -> None:
+    at_input = ConvEncoder((1, 8, 8), 3, width=4)
+    at_features = ConvEncoder((1, 8, 8), 3, width=4, join="features")
+    assert at_input.layers[0].in_channels == 4
+    assert at_features.layers[0].in_channels == 1
+    assert at_features.out_shape == (8 + 3, 2, 2)
+    c = torch.rand(2, 3)
+    assert (at_features(torch.rand(2, 1, 8, 8), c)[:, 8:] == c[:, :, None, None]).all()
+
+
+def test_no_normalisation_means_none() -> None:
+    part = ConvEncoder((1, 8, 8), 0, norm="none")
+    assert not any("Norm" in type(m).__name__ for m in part.modules())
+    assert all(m.bias is not None for m in part.modules() if isinstance(m, torch.nn.Conv2d))
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 6)])
+def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(vaekit.ShapeError, match="images"):
+        ConvEncoder(shape, 0)
+    with pytest.raises(vaekit.ShapeError, match="images"):
+        TransposedConvDecoder((2,), shape, 0)
+
+
+def test_too_many_channels_are_refused() -> None:
+    with pytest.raises(vaekit.ConfigError, match="65,536"):
+        ConvEncoder((1, 8, 8), 0, width=4096, depth=8)

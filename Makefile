@@ -14,7 +14,7 @@ train: .venv/ready  ## Train on the bundled digits, in under 90 seconds
 	$(BIN)/vaekit train digits data.binarize=dynamic latent.features=2 --epochs 200 --batch-size 64 --lr 0.002 --early-stop 40
 
 test: lint docs  ## Lint, types, documentation and tests
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: .venv/ready  ## The tests that take long
 	$(BIN)/python -m pytest -m slow

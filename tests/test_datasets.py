@@ -321,7 +321,7 @@ class TestFolder:
             save(folder / "a" / f"{i}.png", images(1, 4, 4)[0])
             save(tmp_path / "elsewhere" / f"{i}.png", images(1, 4, 4)[0])
         (folder / "b").symlink_to(tmp_path / "elsewhere")
-        (folder / "a" / "up").symlink_to(folder)
+        (folder / "a" / "again").symlink_to(folder / "a")
         write(folder / "a" / "._1.png", b"what macOS leaves")
         write(folder / ".ipynb_checkpoints" / "1.png", b"what notebooks leave")
         write(folder / "a" / "notes.txt", b"no image")

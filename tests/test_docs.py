@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,17 @@ OURS = {"vaekit", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 ELSEWHERE = ("mnist", "folder:", "npz:", ".png")
 """What a console line names that is not at hand: such lines are checked, not run."""
+QUICK = ("--epochs", "1", "data.validation=1500", "data.test=100")
+"""Added to training on the digits: one epoch of 197 examples."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Models this small are faster so, and much faster where other tests run beside these."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _package(part: type[Part]) -> str:
@@ -214,7 +225,7 @@ def test_console(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         if any(word in line for word in ELSEWHERE) and command != "recipes":
             _check(command, arguments)
         else:
-            app([command, *arguments, *(["--epochs", "1"] if command == "train" else [])], standalone_mode=False)
+            app([command, *arguments, *(QUICK if command == "train" else ())], standalone_mode=False)
             assert capsys.readouterr().out, line
 
 

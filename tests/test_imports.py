@@ -40,7 +40,8 @@ ALLOWED = {
     "data.batches": "data.catalog",
     "data.check": "data.catalog data.prepare parts",
     "evaluation": "model trace blocks",
-    "training": "model trace parts evaluation data.batches blocks",
+    "tally": "",
+    "training": "model trace parts evaluation data.batches blocks tally",
     "checkpoint": "strictjson",
     "figures": "model shapes",
     "progress": "training",
@@ -79,7 +80,7 @@ def _core(name: str, known: set[str]) -> str:
 
 
 MODULES = _modules(CORE)
-LIBRARY = {name: path for name, path in MODULES.items() if name.split(".")[0] not in ("builtin", "cli", "")}
+LIBRARY = {name: path for name, path in MODULES.items() if name.split(".")[0] not in ("builtin", "cli", "__main__", "")}
 
 
 @pytest.mark.parametrize("name", sorted(n for n in LIBRARY if n != "data"))

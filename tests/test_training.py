@@ -210,6 +210,49 @@ def test_terms_of_several_players_carry_their_names_and_all_parameters_want_grad
     assert all(p.requires_grad for p in [*model.parameters(), *loss.parameters()])
 
 
+class DecoderOnly(vaekit.Loss):
+    """An ELBO that moves the decoder alone, as a second stage moves a part alone."""
+
+    name = "one-part"
+
+    def __init__(self, data_shape: vaekit.Shape, root: vaekit.Space, examples: int) -> None:
+        super().__init__()
+        self.out_shape = ()
+
+    def players(self, model: vaekit.VAE) -> dict[str, list[nn.Parameter]]:
+        return {"decoder": list(model.decoder.parameters())}
+
+    def forward(self, model: vaekit.VAE, x: Tensor, c: Tensor, player: str = "model") -> vaekit.Terms:
+        elbo = model(x, c).elbo().mean()
+        return vaekit.Terms(-elbo, {"nelbo": -elbo.detach()})
+
+
+def test_a_lone_player_leaves_the_rest_where_it_is_after_a_resume_too() -> None:
+    model, _ = _model()
+    trainer = Trainer(model, DecoderOnly((1, 4, 4), model.latent.root, 96), TrainingOptions(epochs=2))
+    before = _weights(model.encoder).clone(), _weights(model.decoder).clone()
+    for _ in trainer.run(_batches()):
+        assert not any(p.requires_grad for p in model.encoder.parameters())
+        break
+    again = Trainer(model, DecoderOnly((1, 4, 4), model.latent.root, 96), TrainingOptions(epochs=3))
+    again.load_state(*trainer.state())
+    for _ in again.run(_batches()):
+        assert not any(p.requires_grad for p in model.encoder.parameters())
+    assert torch.equal(_weights(model.encoder), before[0])
+    assert not torch.equal(_weights(model.decoder), before[1])
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_frozen_parameters_stay_frozen() -> None:
+    model, loss = _model()
+    for p in model.encoder.parameters():
+        p.requires_grad_(False)
+    before = _weights(model.encoder).clone()
+    list(vaekit.train(model, loss, _batches(), epochs=1))
+    assert torch.equal(_weights(model.encoder), before)
+    assert not any(p.requires_grad for p in model.encoder.parameters())
+
+
 def test_doubling_the_batch_changes_nothing_per_example() -> None:
     model, loss = _model()
     model.eval()

@@ -39,7 +39,7 @@ def bound(model: VAE, batches: Iterable[Any], samples: int = 1, seed: int = 0) -
     return {"nelbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
 
-def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) -> dict[str, float]:
+def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) -> dict[str, float | None]:
     """The bound, and the importance-weighted negative log-likelihood with its standard error over examples.
 
     Args:
@@ -49,7 +49,7 @@ def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) ->
         seed: what the draws depend on.
 
     Returns:
-        What `bound` gives, and `nll`, `nll_standard_error`, `k` and `examples`; in nats per example.
+        What `bound` gives, and `nll`, `nll_standard_error` (None for one example), `k` and `examples`; in nats per example.
     """
     terms = bound(model, batches, seed=seed)
     found = []
@@ -57,7 +57,7 @@ def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) ->
         x, y = placed(batch, model.context.empty)
         found.append(model.log_likelihood(x, y if model.conditional else None, k=k, seed=seed + i).cpu())
     log_p = torch.cat(found)
-    error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else math.nan
+    error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else None
     return {**terms, "nll": -log_p.mean().item(), "nll_standard_error": error, "k": k, "examples": len(log_p)}
 
 

@@ -219,8 +219,8 @@ class Loss(Part):
     wires = ("data_shape", "root", "examples")
 
     def players(self, model: "VAE") -> dict[str, list[nn.Parameter]]:
-        """Disjoint groups of parameters, each stepped in turn on its own Terms."""
-        return {"model": list(model.parameters())}
+        """Disjoint groups of parameters, each stepped in turn on its own Terms; all of the model's that want gradients."""
+        return {"model": [p for p in model.parameters() if p.requires_grad]}
 
     @abstractmethod
     def forward(self, model: "VAE", x: Tensor, c: Tensor, player: str = "model") -> Terms:

@@ -17,6 +17,7 @@ from vaekit.evaluation import bound, placed
 from vaekit.model import VAE
 from vaekit.options import Options
 from vaekit.parts import Loss
+from vaekit.tally import CURE, Tally
 from vaekit.trace import Terms
 
 
@@ -127,6 +128,8 @@ class Trainer:
         self.optimizers = {name: torch.optim.Adam(own, lr=options.lr, fused=True) for name, own in self.players.items()}
         self.epoch = self.steps = self.stale = 0
         self.best = math.inf
+        self._lr = options.lr
+        self._turn = ""
 
     def run(self, batches: Iterable[Any], validation: Iterable[Any] | None = None, every: float = math.inf) -> Iterator[Report]:
         """Train from where it stands to the last epoch, with a Report at least every `every` seconds."""
@@ -140,6 +143,7 @@ class Trainer:
         finally:
             for parameter, flag in flags:
                 parameter.requires_grad_(flag)
+            self._turn = ""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that continuing exactly takes, as tensors and as JSON values."""
@@ -168,7 +172,7 @@ class Trainer:
         randomness = Randomness(epoch_seed(self.options.seed, self.epoch), self.device)
         with randomness:
             rest = iter(batches)
-        tally = _Tally()
+        tally = Tally()
         start = time.perf_counter()
         size = len(batches) if isinstance(batches, Sized) else 0
         done = False
@@ -184,16 +188,17 @@ class Trainer:
             terms = tally.means(self.epoch + 1)
             speed = tally.examples / (time.perf_counter() - start)
             share = 1.0 if done else min(tally.batches / size, 1.0) if size else 0.0
-            yield Report(self.epoch + 1, self.steps, "train", terms, share, speed, self._lr(size), partial=not done)
+            yield Report(self.epoch + 1, self.steps, "train", terms, share, speed, self._lr, partial=not done)
 
-    def _batch(self, batch: Any, tally: "_Tally", size: int) -> None:
+    def _batch(self, batch: Any, tally: Tally, size: int) -> None:
         x, y = placed(batch, self.step.model.context.empty)
-        lr = self._lr(size)
+        self._lr = self._scheduled(size)
         self.steps += 1
+        reported: dict[str, Tensor] = {}
         for player, own in self.players.items():
             self._give_gradients_to(player)
             optimizer = self.optimizers[player]
-            optimizer.param_groups[0]["lr"] = lr
+            optimizer.param_groups[0]["lr"] = self._lr
             optimizer.zero_grad(set_to_none=True)
             terms: Terms = self.step(x, y, player)
             terms.loss.backward()
@@ -201,15 +206,15 @@ class Trainer:
             if self.options.clip is not None:
                 parts["gradient_norm"] = nn.utils.clip_grad_norm_(own, self.options.clip)
             optimizer.step()
-            several = len(self.players) > 1
-            tally.add({f"{player}.{name}" if several else name: part for name, part in parts.items()}, len(x), self.steps)
-        tally.count(len(x))
+            prefix = f"{player}." if len(self.players) > 1 else ""
+            reported |= {prefix + name: part for name, part in parts.items()}
+        tally.add(reported, len(x), self.steps)
 
     def _validated(self, validation: Iterable[Any]) -> Report:
         terms = bound(self.step.model, validation, seed=self.options.seed)
         wrong = [name for name, value in terms.items() if not math.isfinite(value)]
         if wrong:
-            raise TrainingError(f"validation {wrong[0]} is not finite after step {self.steps} (epoch {self.epoch}): {_CURE}")
+            raise TrainingError(f"validation {wrong[0]} is not finite after step {self.steps} (epoch {self.epoch}): {CURE}")
         better = terms["nelbo"] < self.best
         self.best = min(self.best, terms["nelbo"])
         self.stale = 0 if better else self.stale + 1
@@ -220,13 +225,14 @@ class Trainer:
 
     def _give_gradients_to(self, player: str) -> None:
         """Only the parameters of the player whose turn it is gather gradients, so that no player moves another's."""
-        if len(self.players) == 1 and self.steps > 1:
+        if player == self._turn:
             return
+        self._turn = player
         own = {id(p) for p in self.players[player]}
         for parameter in self.step.parameters():
             parameter.requires_grad_(id(parameter) in own)
 
-    def _lr(self, steps_an_epoch: int) -> float:
+    def _scheduled(self, steps_an_epoch: int) -> float:
         """The learning rate of the step to come: a function of how many there have been, so that it needs no state."""
         lr, schedule = self.options.lr, self.options.schedule
         if schedule == "constant":
@@ -240,48 +246,7 @@ class Trainer:
 
 
 _WARM_UP = 0.3  # of the steps of a one-cycle schedule
-_CURE = "lower the learning rate (--lr), clip the gradient (--clip 10) or use latent.scale=softplus"
 
 
 def _cosine(t: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * t))
-
-
-class _Tally:
-    """Sums of terms over an epoch, and the first step at which each was not finite; all on the device until read."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.bad: dict[str, Tensor] = {}
-        self.examples = self.batches = 0
-
-    def add(self, terms: dict[str, Tensor], n: int, step: int) -> None:
-        for name, term in terms.items():
-            if name not in self.sums:
-                self.sums[name] = torch.zeros((), dtype=torch.float64, device=term.device)
-                self.bad[name] = torch.full((), _NEVER, device=term.device)
-            self.sums[name] += term.double() * n
-            self.bad[name] = torch.where(torch.isfinite(term), self.bad[name], self.bad[name].clamp(max=step))
-
-    def count(self, n: int) -> None:
-        self.examples += n
-        self.batches += 1
-
-    def means(self, epoch: int) -> dict[str, float]:
-        """The mean of each term over the examples so far.
-
-        Raises:
-            TrainingError: naming the first term that was not finite, and the step.
-        """
-        if not self.batches:
-            raise TrainingError("there are no batches to train on")
-        bad = {name: int(step) for name, step in self.bad.items()}
-        first = min(bad.values())
-        if first < _NEVER:
-            names = [name for name, step in bad.items() if step == first]
-            name = next((n for n in names if n.rpartition(".")[2] in ("reconstruction", "kl", "kl_mc", "penalty")), names[0])
-            raise TrainingError(f"{name} is not finite at step {first} (epoch {epoch}): {_CURE}")
-        return {name: float(total) / self.examples for name, total in self.sums.items()}
-
-
-_NEVER = 2**62

@@ -54,10 +54,11 @@ def _images(folder: Path) -> list[tuple[Path, str]]:
     seen = set()
     for here, inside, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
-        inside[:] = sorted(name for name in inside if not name.startswith(".")) if real not in seen else []
         if real in seen:  # a link back up
+            inside.clear()
             continue
         seen.add(real)
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
         place = Path(here).relative_to(folder).parts
         images = [Path(here, name) for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
         found.extend((path, place[0] if place else "") for path in images)

@@ -1,10 +1,9 @@
 """The bundled digits, and the image sets that torchvision reads."""
 
 import socket
-import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def _torchvision(name: str, root: Path, **options: Any) -> Any:
         absent = error
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _patience(_PATIENCE), redirect_stdout(sys.stderr):
+        with _patience(_PATIENCE):
             return _quietly(dataset, root, download=True, **options)
     except Exception as error:
         failed = error
@@ -112,7 +111,8 @@ def _patience(seconds: float) -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    said = " ".join(str(error).split()).replace(" You can use download=True to download it", "")
+    return said[:160] or type(error).__name__
 
 
 _GARMENTS = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")

@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Variational autoencoders made of parts.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # square brackets in help are square brackets
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -45,12 +45,13 @@ def evaluate(
         show.document(numbers)
         return
     error = numbers["nll_standard_error"]
+    spread = "" if error is None else f" ± {error:.2f}"
     show.table(
         [
             ("negative ELBO", f"{numbers['nelbo']:.2f}"),
             ("  reconstruction", f"{numbers['reconstruction']:.2f}"),
             ("  KL", f"{numbers['kl']:.2f}"),
-            ("negative log-likelihood", f"{numbers['nll']:.2f} ± {error:.2f}  (importance-weighted bound, k = {k})"),
+            ("negative log-likelihood", f"{numbers['nll']:.2f}{spread}  (importance-weighted bound, k = {k})"),
             ("examples", f"{numbers['examples']:,} of {found.info.name}, test; in nats per example"),
         ]
     )
@@ -116,7 +117,7 @@ def interpolate(
 
     loaded = io.load(model)
     ends, labels = zip(*(_end(text, model, loaded, data_root) for text in (a, b)), strict=True)
-    y = _label(label) if label is not None else labels[0]
+    y = _label(label) if label is not None else next((known for known in labels if known is not None), None)
     if gif:
         path = loaded.interpolate(ends[0], ends[1], steps, y)
         target = _target(model, output, "interpolate.gif")

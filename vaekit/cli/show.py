@@ -22,7 +22,7 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> None:
 
 def document(value: Any) -> None:
     """Print one JSON document."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def command() -> str:

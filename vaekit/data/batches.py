@@ -83,10 +83,7 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return (seed * 1_000_003 + epoch) % 2**63
 
 
-_ORDER, _PIXELS = (
-    0x55555555,
-    0xAAAAAAAA,
-)  # far apart in the lower 32 bits, which are all that torch's generator on the CPU heeds
+_ORDER, _PIXELS = 0x55555555, 0xAAAAAAAA  # far apart in the lower 32 bits, which are all that torch heeds on the CPU
 
 
 def _placed(x: Tensor, device: torch.device) -> Tensor:

@@ -116,7 +116,10 @@ def resume(run: str | Path, *, data: Any = None, progress: bool = True) -> Run:
         raise CheckpointError(f"the data have changed since: {_difference(config.data, work.data.info)}")
     state = checkpoint.read(found.path / "checkpoints")
     if state is not None:
-        work.trainer.load_state(*state)
+        try:
+            work.trainer.load_state(*state)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint of {found.path} is of another model: {error}") from None
     found.cut(work.trainer.epoch)
     _train(found, work, choose(progress, options.epochs))
     return found
@@ -133,7 +136,7 @@ class _Work:
         parts: dict[str, Any],
         options: TrainingOptions,
     ) -> None:
-        self.source = source if isinstance(source, str) else None
+        self.source = _lasting(source) if isinstance(source, str) else None
         self.root = None if root is None else str(Path(root).absolute())
         self.data_options, self.options = data_options, options
         self.data = load_data(source, data_options, root)
@@ -176,6 +179,12 @@ class _Work:
             seed=self.options.seed,
             device=self.trainer.device,
         )
+
+
+def _lasting(source: str) -> str:
+    """A data set by name, its path such that it is found from any folder."""
+    name, colon, path = source.partition(":")
+    return f"{name}:{Path(path).expanduser().absolute()}" if colon else source
 
 
 def _with_classes(context: Any, info: DataInfo) -> Any:

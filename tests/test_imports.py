@@ -48,8 +48,8 @@ ALLOWED = {
     "figures": "model shapes",
     "progress": "training",
     "recipes": "strictjson",
-    "runs": "io model",
-    "fitting": "wiring data.batches data.check data.prepare data.transform training evaluation figures io runs progress "
+    "runs": "io model strictjson",
+    "fitting": "wiring blocks data.batches data.check data.prepare data.transform training evaluation figures io runs progress "
     "recipes checkpoint config registry",
 }
 EVERYBODY = {"errors", "options"}

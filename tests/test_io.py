@@ -51,7 +51,32 @@ def test_other_dtypes_come_back_as_they_were(make, tmp_path: Path, dtype: torch.
     assert next(loaded.parameters()).dtype == dtype
     x = torch.rand(2, 1, 6, 5)
     assert torch.equal(loaded.encode(x), model.encode(x))
+    assert torch.equal(loaded.sample(4, seed=0), model.sample(4, seed=0))
+    assert torch.equal(loaded.log_likelihood(x, k=3), model.log_likelihood(x, k=3))
     assert next(vaekit.load(tmp_path, dtype=torch.float32).parameters()).dtype == torch.float32
+
+
+def test_a_part_that_is_not_installed_says_where_the_config_says_it_comes_from(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"encoder": {"name": "foo"}, "plugins": {"vaekit": "0.1.0", "vaekit-foo": "1"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(vaekit.UnknownPart, match="come from vaekit-foo; installing a package runs its code") as caught:
+        vaekit.load(folder)
+    assert "pip install" not in str(caught.value)
+
+
+def test_what_a_stranger_wrote_does_not_reach_the_terminal_raw(folder: Path) -> None:
+    evil = "\x1b]0;owned\x07" + "A" * 5000
+    _edit(folder, lambda t: t.update({f"{evil}.x": torch.zeros(1)}))
+    with pytest.raises(CheckpointError, match="does not belong") as caught:
+        vaekit.load(folder)
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "plugins": {"\x1b[2J": "1"}}))
+    with pytest.raises(vaekit.ConfigError, match="cannot be printed") as refused:
+        vaekit.load(folder)
+    assert "\x1b" not in str(refused.value)
 
 
 def test_loading_draws_nothing_from_the_users_generator(folder: Path) -> None:

@@ -157,7 +157,8 @@ def test_a_broken_plugin_harms_nobody_else(alone: Environment, tmp_path: Path) -
     trained = alone.vaekit("train", "digits", "encoder=doubled", "encoder.times=3", "--epochs", "1", PYTHONPATH=str(tmp_path))
     assert "digits-doubled" in trained
     said = alone.vaekit("train", "digits", "encoder=tripled", code=2, PYTHONPATH=str(tmp_path))
-    assert "unknown encoder 'tripled'; did you mean 'doubled'?" not in said or "installed: doubled, mlp" in said
+    assert "unknown encoder 'tripled'" in said
+    assert "(installed: doubled, mlp)" in said
     assert "plugin broken-hook-raises 1.2 is installed but out of use: RuntimeError: boom" in said
 
 

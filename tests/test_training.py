@@ -1,6 +1,7 @@
 """Training: exact, repeatable, continued exactly, and stopped by what is not finite."""
 
 import math
+import threading
 from typing import Any
 
 import pytest
@@ -87,12 +88,57 @@ def test_a_state_continues_to_the_same_weights(schedule: str) -> None:
 
 
 def test_learning_rates_follow_their_schedule() -> None:
-    for schedule, ends in (("constant", (1.0, 1.0)), ("cosine", (1.0, 0.1)), ("one-cycle", (0.3, 0.1))):
+    one_batch = Batches(_data(), 96)
+    rates = {}
+    for schedule in ("constant", "cosine", "one-cycle"):
         model, loss = _model()
-        rates = [r.lr for r in vaekit.train(model, loss, _batches(), epochs=20, lr=1.0, schedule=schedule)]
-        assert max(rates) <= 1.0
-        assert rates[0] == pytest.approx(ends[0], abs=0.3)
-        assert rates[-1] <= ends[1]
+        rates[schedule] = [r.lr for r in vaekit.train(model, loss, one_batch, epochs=20, lr=0.5, schedule=schedule)]
+    assert rates["constant"] == [0.5] * 20
+    assert rates["cosine"] == pytest.approx([0.25 * (1 + math.cos(math.pi * t / 20)) for t in range(20)])
+    assert rates["one-cycle"][0] == pytest.approx(0.02)
+    assert max(rates["one-cycle"]) == rates["one-cycle"][6] == pytest.approx(0.5)
+    assert rates["one-cycle"][:7] == sorted(rates["one-cycle"][:7])
+    assert rates["one-cycle"][6:] == sorted(rates["one-cycle"][6:], reverse=True)
+    assert rates["one-cycle"][-1] < 0.02
+
+
+def test_a_thread_that_samples_does_not_disturb_training() -> None:
+    weights = []
+    other, _ = _model()
+    for disturbed in (False, True):
+        model, loss = _model()
+        stop = threading.Event()
+
+        def draw(stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                other.sample(2, seed=1)
+
+        thread = threading.Thread(target=draw)
+        if disturbed:
+            thread.start()
+        list(vaekit.train(model, loss, _batches(), epochs=5))
+        stop.set()
+        if disturbed:
+            thread.join()
+        weights.append(_weights(model))
+    assert torch.equal(*weights)
+
+
+def test_no_other_device_is_seeded(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("every GPU was seeded"))
+    model, loss = vaekit.build(vaekit.Config(data_shape=(1, 4, 4)))
+    list(vaekit.train(model, loss, _batches(), validation=_batches(), epochs=1))
+    model.sample(2, seed=0)
+
+
+def test_options_that_would_do_nothing_are_refused() -> None:
+    model, loss = _model()
+    with pytest.raises(vaekit.ConfigError, match="give validation batches"):
+        list(vaekit.train(model, loss, _batches(), early_stop=1))
+    with pytest.raises(vaekit.ConfigError, match="settled by the batches"):
+        list(vaekit.train(model, loss, _batches(), batch_size=3))
+    with pytest.raises(vaekit.TrainingError, match="only once"):
+        list(vaekit.train(model, loss, iter(list(_batches())), epochs=2))
 
 
 def test_clipping_bounds_the_gradient_and_is_reported() -> None:

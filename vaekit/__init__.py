@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vaekit import distributions as distributions
     from vaekit.config import Config as Config
+    from vaekit.data.batches import Batches as Batches
     from vaekit.data.catalog import DataSet as DataSet
     from vaekit.data.catalog import Examples as Examples
     from vaekit.data.catalog import Raw as Raw
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "config": ["Config"],
+    "data.batches": ["Batches"],
     "data.catalog": ["DataSet", "Examples", "Raw"],
     "data.image_files": ["ImageFiles"],
     "errors": [

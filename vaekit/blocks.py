@@ -20,8 +20,16 @@ def drawing(seed: int | None, device: torch.device) -> Iterator[None]:
             yield
             return
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+            _seed(seed, device)
             yield
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed the generators of the CPU and of `device` alone; torch.manual_seed would seed every device there is."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
 
 
 @contextmanager
@@ -40,25 +48,29 @@ def evaluation(module: nn.Module) -> Iterator[None]:
 class Randomness:
     """A block in which torch's generators go on from where the last such block left them; outside, all is as it was.
 
+    One thread at a time, as for `drawing`.
+
     Args:
         seed: what the first block starts from.
         device: whose generator is kept beside the CPU's.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed, self.cuda = seed, [device] if device.type == "cuda" else []
+        self.seed, self.device, self.cuda = seed, device, [device] if device.type == "cuda" else []
         self.state: list[Tensor] = []
 
     def __enter__(self) -> None:
+        _LOCK.acquire()
         self.outside = self._now()
         if self.state:
             self._set(self.state)
         else:
-            torch.manual_seed(self.seed)
+            _seed(self.seed, self.device)
 
     def __exit__(self, *_: object) -> None:
         self.state = self._now()
         self._set(self.outside)
+        _LOCK.release()
 
     def _now(self) -> list[Tensor]:
         return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self.cuda)]
@@ -79,7 +91,9 @@ def find_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(name)
+        if found.type not in ("cpu", "cuda", "mps", "xpu"):
+            raise ConfigError(f"no device {name!r}: give auto, cpu, cuda, cuda:1, mps or xpu")
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"no device {name!r} here: {str(error).splitlines()[0][:160]}") from None
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from vaekit import strictjson
 from vaekit.errors import ConfigError
@@ -24,9 +24,16 @@ DEFAULTS = {
 }
 """The textbook model: the part of each kind where none is named."""
 
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("text that cannot be printed")
+    return text
+
+
 _NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 Name = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=64)]
-Text = Annotated[str, Field(max_length=64)]
+Text = Annotated[str, Field(max_length=64), AfterValidator(_printable)]
 Side = Annotated[int, Field(ge=1, le=65536)]
 Spec = dict[str, JsonValue]
 

@@ -1,7 +1,7 @@
 """How good a model is: the bound and its terms, and the importance-weighted log-likelihood, in nats per example."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -51,6 +51,9 @@ def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) ->
     Returns:
         What `bound` gives, and `nll`, `nll_standard_error` (None for one example), `k` and `examples`; in nats per example.
     """
+    if isinstance(batches, str | Tensor):
+        raise DataError("give batches (x, y) or x: vaekit.Batches(vaekit.Examples.of(x), 128), a DataLoader, or [x]")
+    batches = list(batches) if isinstance(batches, Iterator) else batches
     terms = bound(model, batches, seed=seed)
     found = []
     for i, batch in enumerate(batches):
@@ -62,6 +65,7 @@ def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) ->
 
 
 def placed(batch: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:
-    """A batch x or (x, y) as (x, y), x with the device and dtype of `like`."""
+    """A batch x or (x, y) as (x, y), x on the device of `like` and in its dtype, but never in half precision."""
     x, y = batch if isinstance(batch, tuple | list) else (batch, None)
-    return x.to(like.device, like.dtype, non_blocking=True), None if y is None else y.to(like.device, non_blocking=True)
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return x.to(like.device, dtype, non_blocking=True), None if y is None else y.to(like.device, non_blocking=True)

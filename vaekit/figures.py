@@ -1,6 +1,6 @@
 """Pictures of what a model does, as uint8 arrays (height, width) or (height, width, 3), and as PNG files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from vaekit.errors import ShapeError
+from vaekit.errors import ConfigError, ShapeError
 from vaekit.model import VAE
 from vaekit.shapes import Shape
 
@@ -48,11 +48,11 @@ def grid(images: Tensor, columns: int, gap: int = 1) -> Picture:
 
 
 def samples(model: VAE, rows: int = 10, columns: int = 10, seed: int = 0, temperature: float = 1.0, y: Any = None) -> Picture:
-    """New images: means of p(x | z) at draws from the prior; a conditional model gives one class a row."""
+    """New images: means of p(x | z) at draws from the prior; a conditional model gives one class a row, spread evenly."""
     classes = len(model.config.data.classes) if model.config and model.config.data else 0
     if y is None and model.conditional and classes:
-        rows = classes
-        y = torch.arange(classes).repeat_interleave(columns)
+        shown = torch.linspace(0, classes - 1, min(rows, classes)).round().long()
+        rows, y = len(shown), shown.repeat_interleave(columns)
     return grid(model.sample(rows * columns, y=y, seed=seed, temperature=temperature), columns)
 
 
@@ -90,18 +90,25 @@ def interpolation(model: VAE, a: Tensor, b: Tensor, steps: int = 10, y: Any = No
 def save(picture: Picture, path: Path, at_least: int = 400) -> Path:
     """Write a PNG, each pixel repeated until the longer side has `at_least`."""
     times = max(1, -(-at_least // max(picture.shape[:2])))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture.repeat(times, 0).repeat(times, 1)).save(path)
-    return path
+    image = Image.fromarray(picture.repeat(times, 0).repeat(times, 1))
+    return _written(path, lambda: image.save(path))
 
 
 def save_gif(frames: Sequence[Picture], path: Path, seconds: float = 3.0, at_least: int = 280) -> Path:
     """Write an animation of frames of one size, there and back again."""
     times = max(1, -(-at_least // max(frames[0].shape[:2])))
     there = [Image.fromarray(frame.repeat(times, 0).repeat(times, 1)) for frame in frames]
-    path.parent.mkdir(parents=True, exist_ok=True)
     rest = [*there[1:], *there[-2:0:-1]]
-    there[0].save(path, save_all=True, append_images=rest, duration=max(20, round(1000 * seconds / len(frames))), loop=0)
+    duration = max(20, round(1000 * seconds / len(frames)))
+    return _written(path, lambda: there[0].save(path, save_all=True, append_images=rest, duration=duration, loop=0))
+
+
+def _written(path: Path, write: Callable[[], object]) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be written: {error}") from None
     return path
 
 
@@ -118,7 +125,9 @@ def curves(rows: Sequence[dict[str, Any]], path: Path) -> Path:
             points = [(r["epoch"], next((r[n] for n in names if n in r), None)) for r in rows if r["split"] == split]
             drawn = [(epoch, value) for epoch, value in points if value is not None]
             if drawn:
-                axes.plot(*zip(*drawn, strict=True), label=split, marker="." if len(drawn) < 30 else None, **style)
+                profile = title == "negative ELBO" and any("profile" in row for row in rows if row["split"] == split)
+                label = f"{split} (profile, no bound)" if profile else split
+                axes.plot(*zip(*drawn, strict=True), label=label, marker="." if len(drawn) < 30 else None, **style)
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)

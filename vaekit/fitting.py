@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from vaekit import checkpoint, figures, io, recipes, registry
+from vaekit.blocks import drawing
 from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
 from vaekit.data.batches import Batches
 from vaekit.data.check import check_labels, check_support
@@ -141,8 +142,7 @@ class _Work:
         self.data_options, self.options = data_options, options
         self.data = load_data(source, data_options, root)
         parts = {**parts, "context": _with_classes(parts.get("context"), self.data.info)}
-        with torch.random.fork_rng([]):
-            torch.manual_seed(options.seed)
+        with drawing(options.seed, torch.device("cpu")):
             self.model, self.loss = build(Config(data_shape=self.data.shape, data=self.data.info, **parts))
         check_labels(self.model.context, self.data)
         self.remark = check_support(self.model.likelihood, self.data)
@@ -158,6 +158,7 @@ class _Work:
         return {
             "vaekit": version("vaekit"),
             "status": "running",
+            "remark": self.remark,
             "command": sys.argv,
             "source": self.source,
             "data_root": self.root,
@@ -199,7 +200,9 @@ def _train(run: Run, work: _Work, progress: Progress) -> None:
     progress.message(_heading(run, work))
     if work.remark:
         progress.message(f"note: {work.remark}")
+    checkpoints = run.path / "checkpoints"
     saved = time.monotonic()
+    finished: _State | None = None
     status = "failed"
     try:
         with progress:
@@ -209,19 +212,35 @@ def _train(run: Run, work: _Work, progress: Progress) -> None:
                     run.log(_row(report))
                 if report.best:
                     io.save(model, run.path / "model")
-                if report.split == "validation" and time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                    checkpoint.write(run.path / "checkpoints", *trainer.state())
-                    saved = time.monotonic()
-        checkpoint.write(run.path / "checkpoints", *trainer.state())
+                if report.split == "train":
+                    continue
+                if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                    checkpoint.write(checkpoints, *trainer.state())
+                    saved, finished = time.monotonic(), None
+                else:
+                    finished = _copied(trainer.state())
+        checkpoint.write(checkpoints, *trainer.state())
         status = "done"
     except KeyboardInterrupt:
         status = "interrupted"
         progress.message(f"stopped in epoch {trainer.epoch + 1}")
-        if not (run.path / "model").exists():
+        if finished is not None:
+            checkpoint.write(checkpoints, *finished)
+        if not (run.path / "model").exists() and all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             io.save(model, run.path / "model")
     finally:
         run.note(status=status)
-    _finish(run, work)
+        run.tabulate()
+    if (run.path / "model").exists():
+        _finish(run, work)
+
+
+_State = tuple[dict[str, torch.Tensor], dict[str, Any]]
+
+
+def _copied(state: _State) -> _State:
+    """A state that training does not go on changing."""
+    return {name: tensor.detach().clone() for name, tensor in state[0].items()}, state[1]
 
 
 def _finish(run: Run, work: _Work) -> None:

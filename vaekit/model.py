@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,12 +69,12 @@ class VAE(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor, samples: int = 1) -> Trace:
         """One pass: x (N, *data_shape) and c (N, C) to a Trace with `samples` draws of z an example."""
-        draw = self.latent(self.encoder(x, c), c, self.prior_z(c), samples)
+        draw = self.latent(self._features(x, c), c, self.prior_z(c), samples)
         return Trace(x, c, draw, self.px(draw.z, c))
 
     def posterior(self, x: Tensor, c: Tensor) -> Distribution:
         """q(root | x, c), batch (N,)."""
-        posterior: Distribution = self.latent.posterior(self.encoder(x, c), c)
+        posterior: Distribution = self.latent.posterior(self._features(x, c), c)
         return posterior
 
     def prior_z(self, c: Tensor) -> Distribution:
@@ -86,8 +87,13 @@ class VAE(nn.Module):
         if z.dim() == 2 + len(self.latent.out_shape):
             c = c.expand(z.shape[0], *c.shape).flatten(0, 1)
             z = z.flatten(0, 1)
-        likelihood: Distribution = self.likelihood(self.decoder(z, c))
+        likelihood: Distribution = self.likelihood(self.decoder(z.to(c.dtype), c))
         return likelihood
+
+    def _features(self, x: Tensor, c: Tensor) -> Tensor:
+        """h; a model in half precision sees x so, though its likelihood scores x as it is."""
+        h: Tensor = self.encoder(x.to(c.dtype), c)
+        return h
 
     def _posterior_on_running_statistics(self, x: Tensor, c: Tensor) -> Distribution:
         """A prior made of posteriors must not see the batch statistics of its own pseudo-inputs, in training either."""
@@ -153,7 +159,7 @@ class VAE(nn.Module):
             a: one example (*data_shape).
             b: another.
             steps: how many images, both ends counted.
-            y: as for `reconstruct`.
+            y: one label for both, or one each; on the way the context goes evenly from one to the other.
 
         Returns:
             (steps, *data_shape).
@@ -162,9 +168,11 @@ class VAE(nn.Module):
             raise ConfigError(f"steps is {steps}: an interpolation has at least its two ends")
         with self._people():
             ends = torch.cat([self._data(a, single=True), self._data(b, single=True)])
-            codes = self._code(ends, self._context(y, 2))
+            c = self._context(y, 2)
+            codes = self._code(ends, c)
             z = path(codes[0], codes[1], steps, self.latent.root)
-            return self.px(z, self._context(y, steps)).mean
+            t = torch.linspace(0, 1, steps, device=c.device, dtype=c.dtype)[:, None]
+            return self.px(z, c[:1] + t * (c[1:] - c[:1])).mean
 
     def log_likelihood(self, x: Any, y: Any = None, k: int = 200, seed: int | None = 0) -> Tensor:
         r"""The importance-weighted bound on log p(x | c), which tightens towards it as `k` grows.
@@ -189,7 +197,7 @@ class VAE(nn.Module):
             x = self._data(x)
             c = self._context(y, len(x))
             total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
-            at_once = max(1, min(k, _ELEMENTS_AT_ONCE // max(1, x.numel())))
+            at_once = max(1, min(k, _ELEMENTS_AT_ONCE // (len(x) * max(prod(self.data_shape), prod(self.likelihood.in_shape)))))
             for start in range(0, k, at_once):
                 weights = self(x, c, min(at_once, k - start)).log_weight().double()
                 total = torch.logaddexp(total, weights.logsumexp(0))
@@ -213,7 +221,7 @@ class VAE(nn.Module):
         return self.context.empty.device
 
     def _code(self, x: Tensor, c: Tensor) -> Tensor:
-        code: Tensor = self.latent.code(self.encoder(x, c), c)
+        code: Tensor = self.latent.code(self._features(x, c), c)
         return code
 
     def _context(self, y: Any, n: int) -> Tensor:
@@ -232,7 +240,7 @@ class VAE(nn.Module):
         return data
 
     def _tensor(self, value: Any, shape: Shape, name: str) -> Tensor:
-        tensor = torch.as_tensor(value).to(self._device, self.context.empty.dtype)
+        tensor = torch.as_tensor(value).to(self._device, torch.promote_types(self.context.empty.dtype, torch.float32))
         if tuple(tensor.shape[1:]) != tuple(shape) or not len(tensor):
             wanted = ", ".join(map(str, shape))
             raise ShapeError(f"{name} has shape {tuple(tensor.shape)}; this model takes (N, {wanted})")

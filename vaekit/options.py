@@ -32,7 +32,7 @@ def explain(error: ValidationError) -> str:
     """What pydantic found, in one line."""
     found = []
     for e in error.errors(include_url=False):
-        place = ".".join(str(p) for p in e["loc"])
+        place = ".".join(str(p) if str(p).isprintable() else ascii(p) for p in e["loc"])
         shown = repr(e["input"])
         message = e["msg"].removeprefix("Value error, ")
         message = f"{message[:1].lower()}{message[1:]} (got {shown if len(shown) < 80 else shown[:77] + '...'})"

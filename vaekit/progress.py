@@ -117,4 +117,5 @@ def terms(report: Report) -> str:
     names = {"reconstruction": "recon", "kl": "KL", "kl_mc": "KL (Monte Carlo)", "penalty": "penalty"}
     parts = " | ".join(f"{short} {report.terms[name]:.2f}" for name, short in names.items() if name in report.terms)
     total = next((report.terms[name] for name in ("nelbo", "profile", "loss") if name in report.terms), math.nan)
-    return f"{total:.2f} ({parts})" if parts else f"{total:.2f}"
+    label = "profile (no bound) " if "profile" in report.terms else ""
+    return f"{label}{total:.2f} ({parts})" if parts else f"{total:.2f}"

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vaekit import io
+from vaekit import io, strictjson
 from vaekit.errors import CheckpointError, ConfigError
 from vaekit.model import VAE
 
@@ -36,9 +36,12 @@ class Run:
     def record(self) -> dict[str, Any]:
         """What run.json says."""
         try:
-            record: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            record: dict[str, Any] = strictjson.loads((self.path / "run.json").read_bytes())
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.path} is not a run: {error}") from None
+        missing = [key for key in _RECORDED if key not in record] if isinstance(record, dict) else _RECORDED
+        if missing:
+            raise CheckpointError(f"{self.path} is not a run: run.json says nothing of its {missing[0]}")
         return record
 
     @property
@@ -122,7 +125,10 @@ def new_run(output: Path, name: str | None, stem: str) -> Run:
 
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
-        row: dict[str, Any] = json.loads(line)
+        row = strictjson.loads(line)
     except ValueError:  # the last line of a run that was killed
         return None
-    return row
+    return row if isinstance(row, dict) and {"epoch", "split"} <= row.keys() else None
+
+
+_RECORDED = ("status", "source", "data_root", "data", "config", "training")

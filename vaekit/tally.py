@@ -35,7 +35,7 @@ class Tally:
             TrainingError: naming the first term that was not finite, and the step.
         """
         if not self.batches:
-            raise TrainingError("there are no batches to train on")
+            raise TrainingError("there are no batches to train on, or they can be iterated over only once")
         bad = dict(zip(self.names, self.bad.tolist(), strict=True))
         first = min(bad.values())
         if first < _NEVER:

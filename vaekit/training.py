@@ -93,7 +93,12 @@ def train(
         ConfigError: where an option is wrong.
         TrainingError: naming the term and the step where something is not finite.
     """
-    yield from Trainer(model, loss, TrainingOptions(**options)).run(batches, validation)
+    chosen = TrainingOptions(**options)
+    if "batch_size" in options:
+        raise ConfigError("batch_size is settled by the batches")
+    if chosen.early_stop is not None and validation is None:
+        raise ConfigError("early_stop looks at the validation bound: give validation batches")
+    yield from Trainer(model, loss, chosen).run(batches, validation)
 
 
 class Step(nn.Module):

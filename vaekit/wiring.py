@@ -1,5 +1,6 @@
 """From a Config to a model and its loss: the only place where shapes are wired."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,7 @@ from vaekit.schema import options as options_of
 from vaekit.schema import validate
 
 
-def build(config: Config) -> tuple[VAE, Loss]:
+def build(config: Config | Mapping[str, Any]) -> tuple[VAE, Loss]:
     """The model that a config describes, and its loss.
 
     `model.config` is the config with every default filled in and the packages of the parts recorded.
@@ -25,7 +26,7 @@ def build(config: Config) -> tuple[VAE, Loss]:
         UnknownPart: where a part is not installed.
         ShapeError: where parts do not fit the data or each other.
     """
-    resolved = resolve(config)
+    resolved = resolve(config if isinstance(config, Config) else Config(**config))
     model = build_model(resolved)
     return model, build_loss(resolved, model)
 

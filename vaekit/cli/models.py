@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import show
 from vaekit.cli.training import Json
-from vaekit.errors import ConfigError
+from vaekit.errors import ConfigError, ShapeError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +24,8 @@ Label = Annotated[str | None, typer.Option(help="A class, for a conditional mode
 def evaluate(
     model: Model,
     data: Annotated[str | None, typer.Argument(help="A data set.  [default: the one the model was trained on]")] = None,
-    k: Annotated[int, typer.Option("-k", help="Importance samples an example.")] = 200,
-    seed: Annotated[int, typer.Option(help="What the draws depend on.")] = 0,
+    k: Annotated[int, typer.Option("-k", help="Importance samples an example.", min=1)] = 200,
+    seed: Annotated[int, typer.Option(help="What the draws depend on.", min=0, max=2**32 - 1)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     data_root: DataRoot = None,
     as_json: Json = False,
@@ -33,10 +33,13 @@ def evaluate(
     """The bound on the test set, and the importance-weighted negative log-likelihood."""
     from vaekit import evaluation, io
     from vaekit.data.batches import Batches
-    from vaekit.data.check import check_support
+    from vaekit.data.check import check_labels, check_support
 
     loaded = io.load(model, device=device)
     found = _data(model, loaded, data, data_root)
+    if found.shape != loaded.data_shape:
+        raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
+    check_labels(loaded.context, found)
     remark = check_support(loaded.likelihood, found)
     if remark:
         typer.echo(f"note: {remark}", err=True)
@@ -59,9 +62,9 @@ def evaluate(
 
 def sample(
     model: Model,
-    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    n: Annotated[int, typer.Option("-n", help="How many.", min=1, max=10_000)] = 64,
     label: Label = None,
-    seed: Annotated[int, typer.Option(help="What the draws depend on.")] = 0,
+    seed: Annotated[int, typer.Option(help="What the draws depend on.", min=0, max=2**32 - 1)] = 0,
     temperature: Annotated[float, typer.Option(help="Of a Gaussian prior.")] = 1.0,
     draw: Annotated[bool, typer.Option("--draw", help="Draw x rather than take its mean.")] = False,
     output: Output = None,
@@ -72,9 +75,9 @@ def sample(
     from vaekit import figures, io
 
     loaded = io.load(model)
-    images = loaded.sample(n, y=_label(label), temperature=temperature, draw=draw, seed=seed)
+    images = loaded.sample(n, y=label, temperature=temperature, draw=draw, seed=seed)
     picture = figures.grid(images, columns=math.ceil(math.sqrt(n)))
-    _write(picture, model, output, f"sample-seed{seed}{f'-{label}' if label else ''}.png")
+    _write(picture, model, output, f"sample-seed{seed}{f'-{_file_name(label)}' if label else ''}.png")
 
 
 def reconstruct(
@@ -84,7 +87,7 @@ def reconstruct(
         typer.Argument(help="Image files.  [default: from the test set]"),
     ] = None,
     label: Label = None,
-    n: Annotated[int, typer.Option("-n", help="How many of the test set.")] = 50,
+    n: Annotated[int, typer.Option("-n", help="How many of the test set.", min=1, max=10_000)] = 50,
     data_root: DataRoot = None,
     output: Output = None,
 ) -> None:
@@ -95,9 +98,11 @@ def reconstruct(
     if images:
         import torch
 
-        x, y = torch.cat([_image(path, loaded) for path in images]), _label(label)
+        x, y = torch.cat([_image(path, loaded) for path in images]), label
     else:
         x, y = _examples(model, loaded, data_root, slice(0, n))
+        if label is not None:
+            raise ConfigError("--label is for images of your own: those of the test set have labels")
     columns = min(10, len(x))
     _write(figures.reconstructions(loaded, x, y, columns), model, output, "reconstruct.png")
 
@@ -106,7 +111,7 @@ def interpolate(
     model: Model,
     a: Annotated[str, typer.Argument(help="An image file, or the number of a test example.")],
     b: Annotated[str, typer.Argument(help="Another.")],
-    steps: Annotated[int, typer.Option(help="Images on the way, both ends counted.")] = 10,
+    steps: Annotated[int, typer.Option(help="Images on the way, both ends counted.", min=2, max=1000)] = 10,
     gif: Annotated[bool, typer.Option("--gif", help="Write an animation.")] = False,
     label: Label = None,
     data_root: DataRoot = None,
@@ -117,7 +122,8 @@ def interpolate(
 
     loaded = io.load(model)
     ends, labels = zip(*(_end(text, model, loaded, data_root) for text in (a, b)), strict=True)
-    y = _label(label) if label is not None else next((known for known in labels if known is not None), None)
+    known = [y for y in labels if y is not None]
+    y = label if label is not None else [known[0], known[-1]] if known else None
     if gif:
         path = loaded.interpolate(ends[0], ends[1], steps, y)
         target = _target(model, output, "interpolate.gif")
@@ -156,12 +162,13 @@ def info(model: Model, as_json: Json = False) -> None:
     show.table(table)
 
 
+def _file_name(label: str) -> str:
+    """A label from a stranger's model, as part of a file's name."""
+    return "".join(character if character.isalnum() else "-" for character in label)[:40]
+
+
 def _about(config: Any) -> str:
     return f"  {config.data.name}, {config.data.examples:,} training examples" if config.data else ""
-
-
-def _label(label: str | None) -> Any:
-    return int(label) if label is not None and label.isdecimal() else label
 
 
 def _data(model: str, loaded: "VAE", name: str | None, root: str | None) -> "Data":
@@ -219,7 +226,8 @@ def _image(path: Path, loaded: "VAE") -> "Tensor":
         raise ConfigError(f"this model's data are of shape {shape}, not images")
     info = loaded.config.data if loaded.config else None
     binary = info is not None and info.binarize != "none"
-    options = DataOptions(resize=(shape[1], shape[2]), binarize="threshold" if binary else "none")
+    crop = info.crop if info is not None else None
+    options = DataOptions(crop=crop, resize=(shape[1], shape[2]), binarize="threshold" if binary else "none")
     examples = transform(Examples(ImageFiles([path], shape)), options, "test")
     x, _ = next(iter(Batches(examples, 1)))
     return x

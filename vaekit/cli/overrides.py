@@ -51,6 +51,8 @@ def _set(found: Overrides, key: str, value: Any) -> None:
         found.parts[kind] = {**found.parts.get(kind, {}), **given}
     elif kind in KINDS and option:
         found.parts.setdefault(kind, {})[option] = value
+    elif key == "data":
+        raise ConfigError(f"the data set is named alone: vaekit train {value}; an option of it is data.OPTION=VALUE")
     elif kind == "data" and option:
         found.data[option] = value
     elif key in DATA and key != "seed":

@@ -76,16 +76,25 @@ def resume(run: Annotated[str, typer.Argument(help="A run, or latest.")], quiet:
 
 def _tell(run: "Run", as_json: bool) -> None:
     final = [row for row in run.metrics if row["split"] == "test"][-1:]
+    remark = run.record.get("remark", "")
     if as_json:
         figures = [str(path) for path in run.figures]
-        show.document({"run": str(run.path), "status": run.status, "figures": figures, "test": final[0] if final else None})
+        show.document(
+            {
+                "run": str(run.path),
+                "status": run.status,
+                "figures": figures,
+                "test": final[0] if final else None,
+                "remark": remark,
+            }
+        )
     else:
         vaekit = show.command()
         rows: list[tuple[str, Any]] = [("run", run.path)]
         rows += [("figures" if i == 0 else "", path) for i, path in enumerate(run.figures)]
         for row in final:
             values = f"negative ELBO {row['nelbo']:.2f} = reconstruction {row['reconstruction']:.2f} + KL {row['kl']:.2f}"
-            rows.append(("test", f"{values} nats per example"))
+            rows.append(("test", f"{values} nats per example{' (of a pseudo-likelihood, no bound)' if remark else ''}"))
         again = [f"{vaekit} resume {run.path}"] if run.status == "interrupted" else []
         look = [f"{vaekit} sample {run.path}", f"{vaekit} reconstruct {run.path}", f"{vaekit} interpolate {run.path} 0 1"]
         rows += [("try next" if i == 0 else "", line) for i, line in enumerate([*again, *look][:3])]

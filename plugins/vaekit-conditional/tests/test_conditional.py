@@ -53,13 +53,29 @@ def test_without_names_numbers_may_be_text() -> None:
     assert Labels(classes=3).parse("2", 1, ()).tolist() == [2]
 
 
+def test_names_come_before_numbers() -> None:
+    part = Labels(classes=2)
+    assert part.parse("1", 1, ("3", "1")).tolist() == [1]
+    assert part.parse("0", 1, ("3", "1")).tolist() == [0]
+
+
+def test_an_interpolation_takes_the_labels_of_both_ends() -> None:
+    model, _ = vaekit.build({"data_shape": (1, 4, 4), "context": {"name": "labels", "classes": 3}})
+    model.eval()
+    a, b = torch.rand(2, 1, 4, 4)
+    way = model.interpolate(a, b, 5, y=[0, 2])
+    torch.testing.assert_close(way[0], model.reconstruct(a[None], 0)[0])
+    torch.testing.assert_close(way[-1], model.reconstruct(b[None], 2)[0])
+    torch.testing.assert_close(model.interpolate(a, b, 5, y=1)[-1], model.reconstruct(b[None], 1)[0])
+
+
 def test_draws_are_even_over_the_classes() -> None:
     counts = torch.bincount(Labels(classes=4).sample(4000), minlength=4)
     assert ((counts - 1000).abs() < 4 * (4000 * 0.25 * 0.75) ** 0.5).all()
 
 
 @pytest.mark.parametrize("shape", [(2,), (3, 2, 2)])
-@pytest.mark.parametrize("hidden", [(), (5, 4)])
+@pytest.mark.parametrize("hidden", [(), (16, 16)])
 def test_the_prior_depends_on_the_context(shape: tuple[int, ...], hidden: tuple[int, ...]) -> None:
     part = ConditionalNormal(vaekit.Space(shape), (1, 8, 8), 3, hidden=hidden)
     c = torch.eye(3)

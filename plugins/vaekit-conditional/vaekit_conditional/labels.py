@@ -53,7 +53,8 @@ class Labels(Context):
             raise ConfigError(self._wanted("none was given", classes))
         given = y.tolist() if isinstance(y, torch.Tensor | np.ndarray | np.generic) else y
         given = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-        numbers = [self._number(label, classes) for label in given]
+        plain = [label.item() if isinstance(label, torch.Tensor | np.generic) else label for label in given]
+        numbers = [self._number(label, classes) for label in plain]
         if len(numbers) not in (1, n):
             raise ConfigError(f"{len(numbers)} labels for {n} examples: give one for all, or one each")
         return torch.tensor(numbers * (n if len(numbers) == 1 else 1))
@@ -65,7 +66,7 @@ class Labels(Context):
         if isinstance(label, str):
             if label in classes:
                 return list(classes).index(label)
-            if label.isdecimal() and int(label) < self.classes and not classes:
+            if label.isdecimal() and int(label) < self.classes:
                 return int(label)
         elif isinstance(label, int) and not isinstance(label, bool) and 0 <= label < self.classes:
             return label

@@ -70,3 +70,11 @@ def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
 def test_too_many_channels_are_refused() -> None:
     with pytest.raises(vaekit.ConfigError, match="65,536"):
         ConvEncoder((1, 8, 8), 0, width=4096, depth=8)
+
+
+def test_a_batch_of_one_with_one_value_a_channel_trains() -> None:
+    part = ConvEncoder((1, 8, 8), 0, width=4, depth=3).train()
+    part(torch.rand(1, 1, 8, 8), torch.zeros(1, 0)).sum().backward()
+    x = torch.rand(16, 1, 8, 8)
+    batch, reference = part.layers[1], torch.nn.BatchNorm2d(4)
+    torch.testing.assert_close(batch(part.layers[0](x)), reference(part.layers[0](x)))

@@ -56,7 +56,7 @@ class TransposedConvDecoder(Decoder):
         super().__init__()
         check_image(out_shape)
         planned = plan(width, depth, channels, strides)[::-1]
-        sides = sizes(*out_shape[1:], [stride for _, stride in planned[::-1]])[::-1]
+        sides = sizes(out_shape, [stride for _, stride in planned[::-1]])[::-1]
         self.start = (planned[0][0], *sides[0])
         widths = (prod(in_shape) + context, *dense, prod(self.start))
         self.dense = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(widths)))
@@ -66,7 +66,7 @@ class TransposedConvDecoder(Decoder):
         for i, (before, after, (_, stride)) in enumerate(zip(takes, gives, planned, strict=True)):
             last = i == len(planned) - 1
             small, large = sides[i], sides[i + 1]
-            padding = tuple(n - 1 - stride * (m - 1) for n, m in zip(large, small, strict=True))
+            padding = (large[0] - 1 - stride * (small[0] - 1), large[1] - 1 - stride * (small[1] - 1))
             layers.append(nn.ConvTranspose2d(before, after, kernel, stride, kernel // 2, padding, bias=last or norm == "none"))
             if not last:
                 layers += finish(after, norm, activation)

@@ -55,7 +55,7 @@ class ConvEncoder(Encoder):
             layers += finish(after, norm, activation)
             before = after
         self.layers = nn.Sequential(*layers)
-        height, width = sizes(*in_shape[1:], [stride for _, stride in planned])[-1]
+        height, width = sizes(in_shape, [stride for _, stride in planned])[-1]
         self.out_shape = widen((before, height, width), plus=0 if self.at_input else context)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:

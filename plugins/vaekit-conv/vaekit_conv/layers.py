@@ -3,8 +3,9 @@
 from math import gcd
 from typing import Annotated, Literal
 
+import torch.nn.functional as F
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from vaekit import ConfigError, Shape, ShapeError
 
@@ -44,18 +45,27 @@ def plan(width: int, depth: int, channels: tuple[int, ...], strides: tuple[int, 
     return list(zip(wide, step, strict=True))
 
 
-def sizes(height: int, width: int, strides: list[int]) -> list[tuple[int, int]]:
-    """Height and width of the image and after each layer: each is divided by the stride, rounded up."""
-    found = [(height, width)]
+def sizes(image: Shape, strides: list[int]) -> list[tuple[int, int]]:
+    """Height and width of an image (C, H, W) and after each layer: each is divided by the stride, rounded up."""
+    found = [(image[1], image[2])]
     for stride in strides:
         found.append((-(-found[-1][0] // stride), -(-found[-1][1] // stride)))
     return found
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that uses its running statistics where there is one value a channel, which has no variance."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
 def finish(channels: int, norm: str, activation: str) -> list[nn.Module]:
     """What follows a convolution: the normalisation, then the activation."""
     normalisation: dict[str, list[nn.Module]] = {
-        "batch": [nn.BatchNorm2d(channels)],
+        "batch": [BatchNorm(channels)],
         "group": [nn.GroupNorm(gcd(channels, 8), channels)],
         "none": [],
     }

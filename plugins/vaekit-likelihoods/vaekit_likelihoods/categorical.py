@@ -35,7 +35,8 @@ class Categorical(Likelihood):
         self.out_shape = data_shape
 
     def forward(self, theta: Tensor) -> Distribution:
-        return _Categorical(apart(*distributions.promote(theta), self.levels).log_softmax(-1))
+        (logits,) = distributions.promote(theta)
+        return _Categorical(apart(logits, self.levels).log_softmax(-1))
 
 
 class _Categorical(Factorized):

@@ -50,7 +50,8 @@ class DiscretizedLogistic(Likelihood):
         self.out_shape = data_shape
 
     def forward(self, theta: Tensor) -> Distribution:
-        return _DiscretizedLogistic(*self.scale(theta), self.levels)
+        loc, scale = self.scale(theta)
+        return _DiscretizedLogistic(loc, scale, self.levels)
 
 
 class _DiscretizedLogistic(Factorized):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaekit import ConfigError, Shape, feature_axis, widen
 
 Mode = Literal["fixed", "scalar", "pixel", "predicted"]
-Positive = Annotated[float, Field(gt=0, le=1e6)]
+Positive = Annotated[float, Field(ge=1e-6, le=1e6)]
 
 
 class Scale(nn.Module):
@@ -49,4 +49,5 @@ class Scale(nn.Module):
 def apart(theta: Tensor, k: int) -> Tensor:
     """θ whose feature axis holds k numbers for each feature, with those k on an axis of their own at the end."""
     axis = 1 + feature_axis(tuple(theta.shape[1:]))
-    return theta.unflatten(axis, (-1, k)).movedim(axis + 1, -1)
+    numbers: Tensor = theta.unflatten(axis, (-1, k))
+    return numbers.movedim(axis + 1, -1)

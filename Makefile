@@ -26,7 +26,7 @@ lint: .venv/ready  ## Style and types
 	$(BIN)/mypy
 
 docs: .venv/ready  ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 wheels: .venv/ready  ## Build every package into dist/
 	rm -rf dist

@@ -137,6 +137,34 @@ def test_stopping_and_continuing_ends_with_the_same_weights(run: vaekit.Run, tmp
     assert kept == [{k: v for k, v in row.items() if k != "images_per_second"} for row in run.metrics]
 
 
+def test_ctrl_c_loses_no_finished_epoch(tmp_path: Path, monkeypatch) -> None:
+    original = Trainer._batch
+
+    def interrupted(self: Trainer, *args: Any) -> None:
+        if self.steps == 30:  # in the third epoch, long before a checkpoint is due
+            raise KeyboardInterrupt
+        original(self, *args)
+
+    monkeypatch.setattr(Trainer, "_batch", interrupted)
+    run = vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path)
+    assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["000002"]
+
+
+def test_ctrl_c_before_anything_good_leaves_no_model(tmp_path: Path, monkeypatch) -> None:
+    original = Trainer._batch
+
+    def spoiled(self: Trainer, *args: Any) -> None:
+        original(self, *args)
+        with torch.no_grad():
+            next(self.step.model.decoder.parameters()).fill_(float("nan"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_batch", spoiled)
+    run = vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path)
+    assert run.status == "interrupted"
+    assert not (run.path / "model").exists()
+
+
 def test_a_changed_data_set_is_not_continued_on(tmp_path: Path) -> None:
     x = torch.rand(40, 1, 4, 4).round()
     run = vaekit.fit(x, **{**SMALL, "data_options": {}}, epochs=1, output=tmp_path)

@@ -14,6 +14,7 @@ CORE = ROOT / "vaekit"
 
 # Each module of the core and the modules of the core that it may import; `errors` and `options` are for all.
 ALLOWED = {
+    "layers": "",
     "shapes": "",
     "strictjson": "",
     "distributions": "",

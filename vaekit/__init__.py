@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vaekit.data.catalog import DataSet as DataSet
     from vaekit.data.catalog import Examples as Examples
     from vaekit.data.catalog import Raw as Raw
+    from vaekit.data.catalog import split_named as split_named
     from vaekit.data.image_files import ImageFiles as ImageFiles
     from vaekit.errors import CheckpointError as CheckpointError
     from vaekit.errors import ConfigError as ConfigError
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from vaekit.fitting import resume as resume
     from vaekit.hookspecs import hookimpl as hookimpl
     from vaekit.io import load as load
+    from vaekit.layers import Activation as Activation
+    from vaekit.layers import Widths as Widths
+    from vaekit.layers import activation as activation
+    from vaekit.layers import dense as dense
     from vaekit.model import VAE as VAE
     from vaekit.parts import Context as Context
     from vaekit.parts import Decoder as Decoder
@@ -54,7 +59,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "config": ["Config"],
     "data.batches": ["Batches"],
-    "data.catalog": ["DataSet", "Examples", "Raw"],
+    "data.catalog": ["DataSet", "Examples", "Raw", "split_named"],
     "data.image_files": ["ImageFiles"],
     "errors": [
         "CheckpointError",
@@ -70,6 +75,7 @@ _MODULES = {
     "fitting": ["fit", "resume"],
     "hookspecs": ["hookimpl"],
     "io": ["load"],
+    "layers": ["Activation", "Widths", "activation", "dense"],
     "model": ["VAE"],
     "parts": ["Context", "Decoder", "Encoder", "Latent", "Likelihood", "Loss", "Part", "Posterior", "Prior", "Space"],
     "runs": ["Run"],

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from vaekit import DataError, DataSet, Examples, Raw
+from vaekit import DataError, DataSet, Examples, Raw, split_named
 
-_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 _X = {"x": "y", "X": "y", "images": "labels", "imgs": "labels"}
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
@@ -76,7 +75,7 @@ def _split_of(key: str) -> str:
         return "train" if first in _X else ""
     if second in _X:
         first, second = second, first
-    return _SPLITS.get(second, "") if first in _X else ""
+    return split_named(second) if first in _X else ""
 
 
 def _member(file: Path, archive: Any, key: str) -> Examples:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import torch
 
-from vaekit import DataError, DataSet, Examples, ImageFiles, Raw
+from vaekit import DataError, DataSet, Examples, ImageFiles, Raw, split_named
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".pnm", ".ppm"}
-_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
 def _load(path: str, root: Path) -> Raw:
@@ -35,12 +34,12 @@ def _splits(folder: Path) -> dict[str, Path]:
     inside = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     named: dict[str, Path] = {}
     for child in inside:
-        split = _SPLITS.get(child.name.lower(), "")
+        split = split_named(child.name)
         if split and split in named:
             raise DataError(f"{named[split]} and {child} are both the {split} split: leave one")
         if split:
             named[split] = child
-    others = [child for child in inside if child.name.lower() not in _SPLITS]
+    others = [child for child in inside if not split_named(child.name)]
     if "train" not in named or (len(named) == 1 and others):
         return {"train": folder}
     if others:

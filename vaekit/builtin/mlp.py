@@ -1,24 +1,10 @@
 """Feed-forward encoder and decoder for data of any shape."""
 
-from itertools import pairwise
 from math import prod
-from typing import Annotated, Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from vaekit import Decoder, Encoder, Shape, join
-
-Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(max_length=16, strict=False)]
-Activation = Literal["relu", "leaky-relu", "gelu", "silu", "tanh"]
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky-relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-}
+from vaekit import Activation, Decoder, Encoder, Shape, Widths, dense, join
 
 
 class MLPEncoder(Encoder):
@@ -80,11 +66,3 @@ class MLPDecoder(Decoder):
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         theta: Tensor = self.head(self.layers(join(z.flatten(1), c)))
         return theta.reshape(-1, *self.out_shape)
-
-
-def dense(widths: tuple[int, ...], activation: str) -> nn.Sequential:
-    """Linear layers of the given widths, each with its activation."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), _ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers)

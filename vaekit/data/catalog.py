@@ -100,6 +100,14 @@ class Raw:
     classes: tuple[str, ...] = ()
 
 
+def split_named(name: str) -> str:
+    """The split that people mean by a name such as `val`; nothing where it is none."""
+    return _SPLIT_NAMES.get(name.lower(), "")
+
+
+_SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+
+
 @dataclass(frozen=True)
 class DataSet:
     """A data set by name; a plugin brings it through the hook `vaekit_datasets`.

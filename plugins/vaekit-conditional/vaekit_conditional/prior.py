@@ -1,13 +1,9 @@
 """A prior that depends on the context."""
 
-from itertools import pairwise
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit import Posterior, Prior, Shape, ShapeError, Space, distributions
+from vaekit import Posterior, Prior, Shape, ShapeError, Space, Widths, dense, distributions
 
 
 class ConditionalNormal(Prior):
@@ -31,7 +27,7 @@ class ConditionalNormal(Prior):
         data_shape: Shape,
         context: int,
         *,
-        hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(max_length=16, strict=False)] = (),
+        hidden: Widths = (),
     ) -> None:
         super().__init__()
         if root.support != "real":
@@ -39,7 +35,7 @@ class ConditionalNormal(Prior):
         if context == 0:
             raise ShapeError("it is p(z | y), and this model has no y: add context=labels")
         widths = (context, *hidden)
-        self.hidden = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(widths)))
+        self.hidden = dense(widths)
         self.head = nn.Linear(widths[-1], 2 * root.dimensions)
         self.out_shape = root.shape
 

@@ -1,14 +1,12 @@
 """A transposed-convolutional decoder that solves its own shapes."""
 
-from itertools import pairwise
 from math import prod
-from typing import Annotated
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from vaekit import Decoder, Shape, join
-from vaekit_conv.layers import Activation, Channels, Depth, Kernel, Norm, Strides, Width, check_image, finish, plan, sizes
+from vaekit import Activation, Decoder, Shape, Widths, join
+from vaekit import dense as layers_of
+from vaekit_conv.layers import Channels, Depth, Kernel, Norm, Strides, Width, check_image, finish, plan, sizes
 
 
 class TransposedConvDecoder(Decoder):
@@ -48,7 +46,7 @@ class TransposedConvDecoder(Decoder):
         depth: Depth = 2,
         channels: Channels = (),
         strides: Strides = (),
-        dense: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(max_length=16, strict=False)] = (),
+        dense: Widths = (),
         kernel: Kernel = 3,
         norm: Norm = "batch",
         activation: Activation = "relu",
@@ -59,7 +57,7 @@ class TransposedConvDecoder(Decoder):
         sides = sizes(out_shape, [stride for _, stride in planned[::-1]])[::-1]
         self.start = (planned[0][0], *sides[0])
         widths = (prod(in_shape) + context, *dense, prod(self.start))
-        self.dense = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(widths)))
+        self.dense = layers_of(widths)
         layers: list[nn.Module] = []
         takes = [taken for taken, _ in planned]
         gives = [*takes[1:], out_shape[0]]

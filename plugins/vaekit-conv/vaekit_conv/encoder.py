@@ -4,8 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vaekit import Encoder, Shape, join, widen
-from vaekit_conv.layers import Activation, Channels, Depth, Kernel, Norm, Strides, Width, check_image, finish, plan, sizes
+from vaekit import Activation, Encoder, Shape, join, widen
+from vaekit_conv.layers import Channels, Depth, Kernel, Norm, Strides, Width, check_image, finish, plan, sizes
 
 
 class ConvEncoder(Encoder):

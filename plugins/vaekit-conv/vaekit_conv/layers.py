@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from vaekit import ConfigError, Shape, ShapeError
+from vaekit import Activation, ConfigError, Shape, ShapeError, activation
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Depth = Annotated[int, Field(ge=1, le=8)]
@@ -15,9 +15,6 @@ Channels = Annotated[tuple[Width, ...], Field(max_length=16, strict=False)]
 Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], Field(max_length=16, strict=False)]
 Kernel = Literal[1, 3, 5, 7]
 Norm = Literal["batch", "group", "none"]
-Activation = Literal["relu", "leaky-relu", "gelu", "silu"]
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky-relu": nn.LeakyReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
 def check_image(shape: Shape) -> None:
@@ -62,11 +59,11 @@ class BatchNorm(nn.BatchNorm2d):
         return super().forward(x)
 
 
-def finish(channels: int, norm: str, activation: str) -> list[nn.Module]:
+def finish(channels: int, norm: str, name: Activation) -> list[nn.Module]:
     """What follows a convolution: the normalisation, then the activation."""
     normalisation: dict[str, list[nn.Module]] = {
         "batch": [BatchNorm(channels)],
         "group": [nn.GroupNorm(gcd(channels, 8), channels)],
         "none": [],
     }
-    return [*normalisation[norm], _ACTIVATIONS[activation]()]
+    return [*normalisation[norm], activation(name)]

@@ -1,6 +1,5 @@
 """A recurrent encoder."""
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -8,9 +7,8 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
-from vaekit import Encoder, Shape, ShapeError, join
-
-Width = Annotated[int, Field(ge=1, le=65536)]
+from vaekit import Encoder, Shape, ShapeError, Widths, join
+from vaekit import dense as layers_of
 
 
 class LSTMEncoder(Encoder):
@@ -45,7 +43,7 @@ class LSTMEncoder(Encoder):
         layers: Annotated[int, Field(ge=1, le=16)] = 1,
         bidirectional: bool = False,
         cell: Literal["lstm", "gru"] = "lstm",
-        dense: Annotated[tuple[Width, ...], Field(max_length=16, strict=False)] = (256,),
+        dense: Widths = (256,),
     ) -> None:
         super().__init__()
         if len(in_shape) not in (2, 3):
@@ -55,7 +53,7 @@ class LSTMEncoder(Encoder):
         recurrent = nn.LSTM if cell == "lstm" else nn.GRU
         self.recurrent = recurrent(features + context, hidden, layers, batch_first=True, bidirectional=bidirectional)
         widths = (hidden * (1 + bidirectional), *dense)
-        self.dense = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(widths)))
+        self.dense = layers_of(widths)
         self.directions = 1 + bidirectional
         self.out_shape = (widths[-1],)
 

@@ -108,6 +108,18 @@ def test_a_picture_that_cannot_be_written_is_one_error(place: Path) -> None:
             _run("sample", "runs/plain", "--output", output)
 
 
+def test_a_run_cannot_have_data_put_where_it_says(place: Path) -> None:
+    run = vaekit.Run("runs/plain")
+    before = run.record
+    run.note(source="mnist", data_root=str(place / "elsewhere"))
+    try:
+        with pytest.raises(vaekit.ConfigError, match="which is not there: give --data-root"):
+            _run("reconstruct", "runs/plain")
+    finally:
+        run.note(**before)
+    assert not (place / "elsewhere").exists()
+
+
 def test_a_label_makes_no_folder(place: Path) -> None:
     path = Path("runs/labelled/model/config.json")
     before = path.read_text()

@@ -189,7 +189,10 @@ def _data(model: str, loaded: "VAE", name: str | None, root: str | None) -> "Dat
         if info
         else {}
     )
-    return load(source, DataOptions(**options), root or record.get("data_root"))
+    recorded = record.get("data_root")
+    if root is None and recorded is not None and not Path(recorded).is_dir():  # nothing is downloaded to where a run says
+        raise ConfigError(f"the run says that its data are under {recorded!r}, which is not there: give --data-root")
+    return load(source, DataOptions(**options), root or recorded)
 
 
 _WITHOUT_A_NAME = ("data", "folder", "npy", "npz", "idx")

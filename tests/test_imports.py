@@ -36,7 +36,7 @@ ALLOWED = {
     "registry": "plugins parts config schema known data.catalog",
     "wiring": "config registry model parts plugins schema",
     "card": "config model",
-    "io": "wiring config model strictjson card blocks",
+    "io": "wiring config model strictjson card blocks known",
     "data.transform": "data.ahead data.catalog shapes",
     "data.read": "data.arrays data.catalog registry shapes",
     "data.prepare": "data.catalog data.read data.transform config shapes",

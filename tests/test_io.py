@@ -58,7 +58,7 @@ def test_other_dtypes_come_back_as_they_were(make, tmp_path: Path, dtype: torch.
 
 def test_a_part_that_is_not_installed_says_where_the_config_says_it_comes_from(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    config |= {"encoder": {"name": "foo"}, "plugins": {"vaekit": "0.1.0", "vaekit-foo": "1"}}
+    config |= {"encoder": {"name": "foo"}, "plugins": {"vaekit": "0.1.0", "vaekit-foo": "1", "vaekit-lstm": "0.1.0"}}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(vaekit.UnknownPart, match="come from vaekit-foo; installing a package runs its code") as caught:
         vaekit.load(folder)

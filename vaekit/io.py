@@ -21,6 +21,7 @@ from vaekit.blocks import find_device
 from vaekit.card import card
 from vaekit.config import Config
 from vaekit.errors import CheckpointError, UnknownPart
+from vaekit.known import EXTRAS
 from vaekit.model import VAE
 from vaekit.wiring import build_model, describe
 
@@ -48,7 +49,8 @@ def load(repo_or_path: str | Path, *, device: str = "cpu", dtype: torch.dtype | 
         with torch.device("meta"):
             expected = build_model(config).state_dict()
     except UnknownPart as error:
-        others = sorted(package for package in config.plugins if package != "vaekit")
+        ours = {"vaekit", *(f"vaekit-{extra}" for extra in EXTRAS.values())}
+        others = sorted(config.plugins.keys() - ours)
         said = f"\nthe config says that its parts come from {', '.join(others)}; installing a package runs its code"
         raise UnknownPart(f"{error}{said if others else ''}") from None
     weights = folder / WEIGHTS

@@ -1,6 +1,6 @@
 """`vaekit parts`, `plugins`, `data` and `recipes`: what there is."""
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from vaekit.errors import ConfigError
 
 def parts(
     arguments: Annotated[
-        Optional[list[str]],  # noqa: UP045 (typer wants it so)
+        list[str] | None,
         typer.Argument(metavar="[KIND] [PATTERN] | show KIND NAME", help="Which to list, or one to show."),
     ] = None,
     as_json: Json = False,

@@ -1,7 +1,7 @@
 """`vaekit evaluate`, `sample`, `reconstruct`, `interpolate` and `info`: what is done with a model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,7 +83,7 @@ def sample(
 def reconstruct(
     model: Model,
     images: Annotated[
-        Optional[list[Path]],  # noqa: UP045 (typer wants it so)
+        list[Path] | None,
         typer.Argument(help="Image files.  [default: from the test set]"),
     ] = None,
     label: Label = None,

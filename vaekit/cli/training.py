@@ -1,6 +1,6 @@
 """`vaekit train` and `vaekit resume`."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 def train(
     arguments: Annotated[
-        Optional[list[str]],  # noqa: UP045 (typer wants it so)
+        list[str] | None,
         typer.Argument(
             metavar="DATA [PART=NAME] [PART.OPTION=VALUE]...", help="A data set, and what differs from the textbook."
         ),

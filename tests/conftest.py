@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,12 @@ def python(tmp_path: Path) -> Callable[[str], str]:
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def environments() -> type:
+    """The class of new environments; test modules import no module beside them."""
+    spec = spec_from_file_location("environment", Path(__file__).with_name("environment.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Environment

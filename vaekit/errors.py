@@ -52,3 +52,10 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'lstm'?"` where a known word is near, else nothing."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def short(value: object, most: int = 80) -> str:
+    """What a stranger wrote, in one line that a terminal can be trusted with."""
+    text = " ".join(str(value).split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= most else f"{text[: most - 3]}..."

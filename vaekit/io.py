@@ -20,7 +20,7 @@ from vaekit import strictjson
 from vaekit.blocks import find_device
 from vaekit.card import card
 from vaekit.config import Config
-from vaekit.errors import CheckpointError, UnknownPart
+from vaekit.errors import CheckpointError, UnknownPart, short
 from vaekit.known import EXTRAS
 from vaekit.model import VAE
 from vaekit.wiring import build_model, describe
@@ -184,9 +184,9 @@ def _check_header(path: Path, expected: dict[str, Tensor]) -> None:
         entry = header[name]
         shape, dtype = list(tensor.shape), _DTYPES[tensor.dtype]
         if entry["shape"] != shape:
-            raise CheckpointError(f"{path}: {_of(name)} has shape {_short(entry['shape'])}, the model needs {shape}")
+            raise CheckpointError(f"{path}: {_of(name)} has shape {short(entry['shape'])}, the model needs {shape}")
         if entry["dtype"] != dtype:
-            raise CheckpointError(f"{path}: {_of(name)} is of {_short(entry['dtype'])}, the model needs {dtype}")
+            raise CheckpointError(f"{path}: {_of(name)} is of {short(entry['dtype'])}, the model needs {dtype}")
     if size != bytes_expected:
         raise CheckpointError(f"{path}: {size:,} bytes of tensors, the model needs {bytes_expected:,}")
 
@@ -214,14 +214,7 @@ def _is_entry(entry: Any) -> bool:
 def _of(tensor: str) -> str:
     """A tensor with the part that it is of: `tensor 'head.weight' of the latent`."""
     part, _, rest = tensor.partition(".")
-    return f"tensor {_short(rest)!r} of the {_short(part)}" if rest else f"tensor {_short(tensor)!r}"
-
-
-def _short(value: Any) -> str:
-    """What a stranger wrote, in a line that a terminal can be trusted with."""
-    text = str(value)
-    text = text if len(text) <= 80 else f"{text[:77]}..."
-    return text if text.isprintable() else ascii(text)
+    return f"tensor {short(rest)!r} of the {short(part)}" if rest else f"tensor {short(tensor)!r}"
 
 
 def _and_more(names: list[str]) -> str:

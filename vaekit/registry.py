@@ -1,13 +1,14 @@
 """Parts and data sets by name."""
 
 from fnmatch import fnmatchcase
+from importlib.metadata import PackageNotFoundError, version
 
 from vaekit.config import DEFAULTS
 from vaekit.data.catalog import DataSet
 from vaekit.errors import ConfigError, UnknownPart, suggestion
 from vaekit.known import EXTRAS
 from vaekit.parts import INTERFACES, Part
-from vaekit.plugins import plugins
+from vaekit.plugins import ALLOWED, Plugins, plugins
 from vaekit.schema import Option, options
 
 __all__ = ["Option", "dataset", "find", "list", "options"]
@@ -20,7 +21,7 @@ def find(kind: str, name: str) -> type[Part]:
 
     Raises:
         UnknownPart: saying what there is, what was perhaps meant, and what brings it.
-        PluginError: where two packages bring it.
+        PluginError: where it is brought more than once.
     """
     _check_kind(kind)
     part: type[Part] | None = plugins().find(kind, name)
@@ -60,12 +61,28 @@ def _check_kind(kind: str) -> None:
 
 
 def _unknown(kind: str, name: str) -> str:
+    loaded = plugins()
+    there = loaded.names(kind)
     extra = EXTRAS.get((kind, name))
-    there = plugins().names(kind)
     if extra:
-        message = f"{kind} {name!r} comes from vaekit-{extra}, which is not installed: pip install 'vaekit[{extra}]'"
+        message = f"{kind} {name!r} comes from {_where(loaded, extra)}"
     else:
         message = f"unknown {kind} {name!r}{suggestion(name, there)} (installed: {', '.join(there)})"
-    for plugin in plugins().broken():
+        if loaded.left_out:
+            message += f"\n{ALLOWED} leaves out {', '.join(loaded.left_out)}: add what brings it, or unset {ALLOWED}"
+    for plugin in loaded.broken():
         message += f"\nplugin {plugin.package} {plugin.version} is installed but out of use: {plugin.error}"
     return message
+
+
+def _where(loaded: Plugins, extra: str) -> str:
+    """The package that brings what is not there, why it is not there, and what to do."""
+    package = f"vaekit-{extra}"
+    if package in loaded.left_out:
+        return f"{package}, which {ALLOWED} leaves out: add it there, or unset {ALLOWED}"
+    if any(plugin.error for plugin in loaded.of(package)):
+        return f"{package}, which is out of use"
+    try:
+        return f"a later {package} than {version(package)}, which is installed: pip install --upgrade {package}"
+    except PackageNotFoundError:
+        return f"{package}, which is not installed: pip install 'vaekit[{extra}]'"

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from pydantic.errors import PydanticUserError
 from typing_extensions import TypedDict
 
-from vaekit.errors import ConfigError, PluginError, suggestion
+from vaekit.errors import ConfigError, PluginError, short, suggestion
 from vaekit.options import explain
 from vaekit.parts import Part
 
@@ -37,7 +37,7 @@ class Option:
 
 def options(part: type[Part]) -> list[Option]:
     """The options of a part, in the order of its signature."""
-    properties = _json_schema(part)
+    properties = json_schema(part)
     documented = _documented(part)
     return [
         Option(
@@ -81,21 +81,36 @@ def check_schema(part: type[Part]) -> None:
     Raises:
         PluginError: saying which is not, and what to write instead.
     """
-    hint = "every integer needs a maximum, every list and string a length: Annotated[int, Field(ge=1, le=4096)]"
     try:
-        properties = _json_schema(part)
-        for name, default in defaults(part).items():
-            if default is inspect.Parameter.empty:
-                raise PluginError(f"option {name!r} has no default")
-            unbounded = _unbounded(properties[name])
-            if unbounded:
-                raise PluginError(f"option {name!r} {unbounded}; {hint}")
+        properties = json_schema(part)
+    except (NameError, AttributeError, SyntaxError) as error:
+        raise PluginError(
+            f"an annotation cannot be evaluated ({error}): import what it names, outside TYPE_CHECKING"
+        ) from error
+    except (PydanticUserError, TypeError, ValueError) as error:
+        raise PluginError(f"{_untyped(part)}: {_TYPES}") from error
+    for name, default in defaults(part).items():
+        if default is inspect.Parameter.empty:
+            raise PluginError(f"option {name!r} has no default: give it one, so that it can be left out")
+        unbounded = _unbounded(properties[name])
+        if unbounded:
+            raise PluginError(f"option {name!r} {unbounded}")
+        try:
             json.dumps(default, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise PluginError(f"the default of option {name!r} is no JSON value ({error}): {_TYPES}") from error
+    try:
         validate(part, defaults(part))
-    except (NameError, PydanticUserError, TypeError, ValueError) as error:
-        raise PluginError(f"its options are not JSON values with evaluable annotations: {error}") from error
     except ConfigError as error:
-        raise PluginError(f"a default breaks its own bounds: {error}") from error
+        raise PluginError(f"a default breaks its own bounds, change one of them: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"a bound does not go with the type of its option, change one of them: {short(error, 200)}"
+        ) from error
+
+
+_INTEGER = "Annotated[int, Field(ge=1, le=4096)]"
+_TYPES = "options are booleans, numbers, strings, lists of them, or None"
 
 
 @cache
@@ -103,15 +118,27 @@ def _adapter(part: type[Part]) -> TypeAdapter[dict[str, Any]]:
     hints = typing.get_type_hints(part.__init__, include_extras=True)
     missing = [name for name in defaults(part) if name not in hints]
     if missing:
-        raise TypeError(f"option {missing[0]!r} has no annotation")
+        raise PluginError(f"option {missing[0]!r} has no annotation: write {missing[0]}: {_INTEGER} = <default>")
     fields = {name: hints[name] for name in defaults(part)}
     strict = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
     return TypeAdapter(strict(TypedDict(f"{part.__name__}Options", fields, total=False)))  # type: ignore[operator]
 
 
-def _json_schema(part: type[Part]) -> dict[str, Any]:
+def json_schema(part: type[Part]) -> dict[str, Any]:
+    """The JSON schema of each option, with references resolved."""
     schema = _adapter(part).json_schema()
     return {name: _resolved(value, schema.get("$defs", {})) for name, value in schema.get("properties", {}).items()}
+
+
+def _untyped(part: type[Part]) -> str:
+    """Which option is of a type that JSON cannot hold."""
+    hints = typing.get_type_hints(part.__init__, include_extras=True)
+    for name in defaults(part):
+        try:
+            TypeAdapter(hints[name]).json_schema()
+        except (PydanticUserError, TypeError, ValueError):
+            return f"option {name!r} is of a type that options do not have ({short(hints[name])})"
+    return "its options are not JSON values"
 
 
 def _resolved(node: Any, definitions: dict[str, Any]) -> Any:
@@ -134,17 +161,18 @@ def _unbounded(node: dict[str, Any]) -> str:
         case "boolean" | "null" | "number":
             return ""
         case "integer":
-            bounded = {"maximum", "exclusiveMaximum"} & node.keys() and {"minimum", "exclusiveMinimum"} & node.keys()
-            return "" if bounded else "is an integer without bounds"
+            bounded = bool({"maximum", "exclusiveMaximum"} & node.keys() and {"minimum", "exclusiveMinimum"} & node.keys())
+            return "" if bounded else f"is an integer without bounds: write {_INTEGER}"
         case "string":
-            return "" if "maxLength" in node else "is a string without a maximum length"
+            bounded = "maxLength" in node
+            return "" if bounded else "is a string without a maximum length: write Annotated[str, Field(max_length=64)]"
         case "array":
             if "maxItems" not in node:
-                return "is a list without a maximum length"
+                return "is a list without a maximum length: write Annotated[tuple[<type>, ...], Field(max_length=16)]"
             items = [node["items"]] if isinstance(node.get("items"), dict) else []
             return next(filter(None, map(_unbounded, items + node.get("prefixItems", []))), "")
         case other:
-            return f"is of a type that options do not have ({other or 'anything'})"
+            return f"is of a type that options do not have ({other or 'anything'}): {_TYPES}"
 
 
 def _in_words(node: dict[str, Any]) -> str:

@@ -1,12 +1,16 @@
 """`vaekit parts`, `plugins`, `data` and `recipes`: what there is."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vaekit.cli import show
 from vaekit.cli.training import Json
-from vaekit.errors import ConfigError
+from vaekit.errors import ConfigError, short, suggestion
+
+if TYPE_CHECKING:
+    from vaekit.plugins import Plugin, Plugins
 
 
 def parts(
@@ -68,28 +72,46 @@ def plugins(as_json: Json = False) -> None:
 
     loaded = load_plugins()
     if as_json:
-        show.document(
-            [
-                {
-                    "package": plugin.package,
-                    "version": plugin.version,
-                    "parts": [f"{part.kind} {part.name}" for part in plugin.parts],
-                    "datasets": [dataset.name for dataset in plugin.datasets],
-                    "seconds": round(plugin.seconds, 3),
-                    "error": plugin.error,
-                }
-                for plugin in loaded.all
-            ]
-        )
+        show.document([_described(plugin) for plugin in loaded.all])
         return
+    several = {plugin.package for plugin in loaded.all if len(loaded.of(plugin.package)) > 1}
     rows = []
     for plugin in loaded.all:
         brings = ", ".join([f"{part.kind} {part.name}" for part in plugin.parts] + [f"data {d.name}" for d in plugin.datasets])
         what = f"out of use: {plugin.error}" if plugin.error else brings
-        rows.append((plugin.package, plugin.version, f"{1000 * plugin.seconds:.0f} ms", what))
+        shown = f"{plugin.package} ({plugin.name})" if plugin.package in several else plugin.package
+        rows.append((shown, plugin.version, f"{1000 * plugin.seconds:.0f} ms", what))
     show.table(rows, ("package", "version", "loaded in", "brings"))
-    for (kind, name), packages in loaded.clashes().items():
-        typer.echo(f"clash: {kind} {name!r} is brought by {' and '.join(packages)}; neither is in use")
+    for line in _remarks(loaded):
+        typer.echo(line)
+
+
+def _described(plugin: "Plugin") -> dict[str, Any]:
+    return {
+        "package": plugin.package,
+        "version": plugin.version,
+        "name": plugin.name,
+        "parts": [f"{part.kind} {part.name}" for part in plugin.parts],
+        "datasets": [dataset.name for dataset in plugin.datasets],
+        "seconds": round(plugin.seconds, 3),
+        "error": plugin.error,
+        "notes": plugin.notes,
+    }
+
+
+def _remarks(loaded: "Plugins") -> Iterator[str]:
+    """What else there is to say, one line each."""
+    for plugin in loaded.all:
+        for note in plugin.notes:
+            yield f"note on {plugin.package}: {note}"
+    for kind, name in loaded.clashes():
+        yield f"clash: {loaded.clash(kind, name)}"
+    if loaded.left_out:
+        yield f"VAEKIT_PLUGINS leaves out {', '.join(loaded.left_out)}"
+    known = {*loaded.left_out, *(plugin.package for plugin in loaded.all)}
+    for name in loaded.absent:
+        cure = suggestion(name, known) or ": correct it, or install it"
+        yield f"VAEKIT_PLUGINS names {short(repr(name))}, which is no installed plugin{cure}"
 
 
 def data(

@@ -8,7 +8,7 @@ with defaults, which the user chooses). Shapes in this module: N examples, S sam
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -60,6 +60,7 @@ class Part(nn.Module, ABC):
         name: what users type; chosen by the plugin, in lower case with hyphens.
         wires: the constructor's positional parameters; fixed by the interface.
         compiles: whether `torch.compile(fullgraph=True)` takes it; a part that says no gives the reason in its docstring.
+        expected_failures: checks of `vaekit.testing` that it cannot pass, by name, each with the reason.
         out_shape: the shape of one output.
     """
 
@@ -67,6 +68,7 @@ class Part(nn.Module, ABC):
     name: ClassVar[str]
     wires: ClassVar[tuple[str, ...]] = ()
     compiles: ClassVar[bool] = True
+    expected_failures: ClassVar[Mapping[str, str]] = {}
     out_shape: Shape
     wiring: dict[str, Any]
 

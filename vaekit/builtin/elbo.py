@@ -12,9 +12,10 @@ from vaekit import VAE, Loss, Shape, Space, Terms
 class ELBO(Loss):
     r"""$-\mathbb E_q \log p(x \mid z, c) + \beta \, \mathrm{KL}(q(z \mid x, c) \,\|\, p(z \mid c))$, mean over the batch.
 
-    The parts are, in nats per example: `reconstruction`, $-\mathbb E_q \log p(x \mid z, c)$; `kl` (`kl_mc` where it had to be
-    estimated from the draws); `penalty`, where the latent has one; and `nelbo`, the negative ELBO at β = 1 whatever β is
-    (`profile` where the likelihood's training score is of no one density, so that the sum is no bound).
+    x (N, *data_shape) and c (N, C) give a scalar. Its parts are, in nats per example: `reconstruction`,
+    $-\mathbb E_q \log p(x \mid z, c)$; `kl` (`kl_mc` where it had to be estimated from the draws); `penalty`, where the latent
+    has one; and `nelbo`, the negative ELBO at β = 1 whatever β is (`profile` where the likelihood's training score is of no
+    one density, so that the sum is no bound).
 
     Args:
         beta: weight of the KL.

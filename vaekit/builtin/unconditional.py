@@ -10,7 +10,11 @@ from vaekit import ConfigError, Context
 
 
 class Unconditional(Context):
-    """The empty context: c has shape (N, 0), and y is not looked at in training."""
+    """The empty context: c has shape (N, 0), and y is not looked at in training.
+
+    References:
+        Auto-Encoding Variational Bayes (Kingma, Welling; 2013), https://arxiv.org/abs/1312.6114, section 2.1.
+    """
 
     name = "none"
 

@@ -1,10 +1,11 @@
-"""Convolutional parts fit images of any size."""
+"""The convolutional parts keep every promise of their interfaces, and fit images of any size."""
 
 import pytest
 import torch
 from vaekit_conv import ConvEncoder, TransposedConvDecoder
 
 import vaekit
+from vaekit.testing import parametrize_with_checks
 
 SHAPES = [(1, 28, 28), (3, 28, 20), (1, 17, 31), (3, 8, 8), (1, 1, 1), (3, 1, 9)]
 OPTIONS = [
@@ -16,25 +17,16 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("context", [0, 3])
-def test_shapes_of_the_encoder(shape: tuple[int, ...], options: dict, context: int) -> None:
-    for join in ("input", "features"):
-        part = ConvEncoder(shape, context, **{"width": 4, "join": join, **options})
-        h = part(torch.rand(2, *shape), torch.rand(2, context))
-        assert h.shape == (2, *part.out_shape)
+VARIANTS = [
+    *[(part, {"width": 4, **options}) for part in (ConvEncoder, TransposedConvDecoder) for options in OPTIONS],
+    (ConvEncoder, {"width": 4, "join": "features"}),
+    (TransposedConvDecoder, {"width": 4, "dense": (7,)}),
+]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("options", [*OPTIONS, {"dense": (7,)}], ids=str)
-@pytest.mark.parametrize("latent", [(2,), (3, 2, 2)])
-def test_the_decoder_solves_its_own_shapes(shape: tuple[int, ...], options: dict, latent: tuple[int, ...]) -> None:
-    part = TransposedConvDecoder(latent, shape, 3, **{"width": 4, **options})
-    theta = part(torch.rand(2, *latent), torch.rand(2, 3))
-    assert theta.shape == (2, *shape)
-    theta.sum().backward()
-    assert all(p.grad is not None for p in part.parameters())
+@parametrize_with_checks(VARIANTS, shapes=SHAPES)
+def test_conformance(check) -> None:
+    check()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

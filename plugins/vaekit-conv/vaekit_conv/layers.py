@@ -3,6 +3,7 @@
 from math import gcd
 from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -59,11 +60,18 @@ class BatchNorm(nn.BatchNorm2d):
         return super().forward(x)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation of whatever there is: nn.GroupNorm refuses a batch of one with one value a group."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def finish(channels: int, norm: str, name: Activation) -> list[nn.Module]:
     """What follows a convolution: the normalisation, then the activation."""
     normalisation: dict[str, list[nn.Module]] = {
         "batch": [BatchNorm(channels)],
-        "group": [nn.GroupNorm(gcd(channels, 8), channels)],
+        "group": [GroupNorm(gcd(channels, 8), channels)],
         "none": [],
     }
     return [*normalisation[norm], activation(name)]

@@ -1,0 +1,96 @@
+"""What latents are held to besides."""
+
+import torch
+from torch import Tensor
+
+from vaekit import distributions
+from vaekit.testing.case import Case, require, same
+from vaekit.testing.spaces import stand_in
+
+_SAMPLES = 4000
+
+
+def check_kl_matches_monte_carlo(case: Case) -> None:
+    """A closed KL is within four standard errors of its estimate by draws; without one, the densities fit each other."""
+    for bench in case.benches():
+        h, c, _ = bench.inputs(4)
+        with torch.no_grad():
+            draw = bench.draw(2 * h, c, _SAMPLES)
+        for i, site in enumerate(draw.sites):
+            log_ratio = site.log_ratio().double()
+            require(not log_ratio.isnan().any().item(), f"log p - log q is NaN at site {i}")
+            if site.closed:
+                gap = distributions.kl(site.q, site.p).double() + log_ratio
+                error = gap.std(0) / _SAMPLES**0.5
+                require(
+                    bool((gap.mean(0).abs() < 4 * error + 1e-4 * log_ratio.abs().mean(0) + 1e-5).all()),
+                    f"at site {i} the closed KL is off the estimate by {gap.mean(0).abs().max():.3g} nats "
+                    f"(standard error {error.max():.2g})",
+                )
+            elif (site.z != site.z[:1]).any() and site.z.is_floating_point():
+                _require_density(log_ratio, i)
+
+
+def _require_density(log_ratio: Tensor, i: int) -> None:
+    """E_q[p / q] is one where q covers p; told only by draws of which enough count."""
+    weight = log_ratio.exp()
+    effective = weight.sum(0) ** 2 / (weight**2).sum(0)
+    off = (weight.mean(0) - 1).abs() / (weight.std(0) / len(weight) ** 0.5 + 0.02)
+    require(
+        not ((effective > 500) & (off > 5)).any().item(),
+        f"at site {i} the mean of p/q over draws from q is {weight.mean(0).tolist()}, not 1: log q lacks a constant, or the "
+        f"draws are not from q",
+    )
+
+
+def check_draws_come_from_the_posterior(case: Case) -> None:
+    """The root that `forward` draws is drawn from `posterior`, against the prior that it was given."""
+    for bench in case.benches():
+        h, c, _ = bench.inputs(4)
+        with torch.no_grad():
+            site = bench.draw(h, c, 3).sites[0]
+            q, p = bench.part.posterior(h, c), bench.prior(c[:, :0], stand_in(bench.part.root))
+        for name, stated, there in (("q", q, site.q), ("p", p, site.p)):
+            what = f"log {name}"
+            difference = same({what: there.log_prob(site.z)}, {what: stated.log_prob(site.z)})
+            whose = "that of posterior" if name == "q" else "the prior that forward was given"
+            require(not difference, f"{name} of the first site, the root, is not {whose}: {difference}")
+
+
+def check_trains_as_it_generates(case: Case) -> None:
+    """What `forward` gives the decoder is what `generate` makes of the same root; for one site, as more draw between."""
+    for bench in case.benches():
+        h, c, _ = bench.inputs(4)
+        with torch.no_grad():
+            draw = bench.draw(h, c, 1)
+            if len(draw.sites) == 1:
+                generated = bench.part.generate(draw.sites[0].z[0], c)
+                difference = same({"z": draw.z[0]}, {"z": generated})
+                require(not difference, f"between forward and generate, {difference} for the same root")
+
+
+def check_generates(case: Case) -> None:
+    """`generate` makes what the decoder sees of draws from a prior."""
+    for bench in case.benches():
+        _, c, _ = bench.inputs(4)
+        with torch.no_grad():
+            root = bench.prior(c[:, :0], stand_in(bench.part.root)).sample()
+            z = bench.part.generate(root, c)
+        wanted = (4, *bench.part.out_shape)
+        require(tuple(z.shape) == wanted, f"generate gives {tuple(z.shape)}, where {wanted} is wanted")
+        require(z.is_floating_point() and bool(z.isfinite().all()), "what generate gives is not finite floats")
+
+
+def check_code_is_deterministic(case: Case) -> None:
+    """`code` draws nothing, in training neither."""
+    for bench in case.benches():
+        h, c, _ = bench.inputs(4)
+        for training in (False, True):
+            bench.train(training)
+            codes = []
+            for seed in (1, 2):
+                torch.manual_seed(seed)
+                with torch.no_grad():
+                    codes.append({"the code": bench.part.code(h, c)})
+            difference = same(codes[0], codes[1], rtol=0, atol=0)
+            require(not difference, f"run twice{' in training mode' if training else ''}, {difference}")

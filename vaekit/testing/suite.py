@@ -1,0 +1,193 @@
+"""The checks of a part or a data set, one by one."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vaekit.blocks import drawing
+from vaekit.data.catalog import DataSet
+from vaekit.errors import ConfigError, suggestion
+from vaekit.parts import Part
+from vaekit.shapes import Shape
+from vaekit.testing import datasets, densities, ends, everybody, latents, losses
+from vaekit.testing.benches import SHAPES
+from vaekit.testing.case import Case
+from vaekit.testing.datasets import DataCase
+from vaekit.testing.outcomes import CheckFailed, NotApplicable
+
+if TYPE_CHECKING:
+    import pytest
+
+Checked = type[Part] | DataSet
+_Function = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one part; calling it makes it.
+
+    Args:
+        name: such as `kl-matches-monte-carlo`.
+        about: what it asks, in a sentence.
+        part: the part, with its options where they are not the defaults.
+        expected: why it is expected to fail; empty where it is not.
+    """
+
+    name: str
+    about: str
+    part: str
+    expected: str
+    function: _Function
+    case: Case | DataCase
+
+    def __call__(self) -> None:
+        """Make the check; its draws depend on nothing and leave torch's generator as it was.
+
+        Raises:
+            CheckFailed: saying what is wrong and what to do.
+            NotApplicable: where it cannot be made here.
+        """
+        self.case.at = ""
+        try:
+            with drawing(0, torch.device("cpu")), _one_thread():
+                self.function(self.case)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            where = f"{self.case.at}: " if self.case.at else ""
+            what = "" if isinstance(error, CheckFailed) else f"{type(error).__name__}: "
+            raise CheckFailed(f"{where}{what}{error}") from error
+
+    def __str__(self) -> str:
+        return f"{self.part}-{self.name}"
+
+
+def checks_for(
+    part: Checked,
+    options: Mapping[str, Any] | None = None,
+    *,
+    shapes: Iterable[Shape] = SHAPES,
+) -> Iterator[Check]:
+    """The checks of a part or a data set.
+
+    Args:
+        part: the class, or the DataSet.
+        options: where they are not the defaults; for a data set that takes a path, `path`.
+        shapes: of the data that the part is tried on; those that it refuses with a ShapeError are left out.
+
+    Raises:
+        ConfigError: where what is given is neither, or its `expected_failures` name a check that there is not.
+    """
+    case: Case | DataCase
+    if isinstance(part, DataSet):
+        case, kind, name, expected = DataCase(part, options), "dataset", part.name, {}
+    elif isinstance(part, type) and issubclass(part, Part) and getattr(part, "kind", None) in KINDS:
+        case = Case(part, options, tuple(shapes))
+        kind, name, expected = part.kind, getattr(part, "name", part.__name__), dict(part.expected_failures)
+    else:
+        raise ConfigError(f"{part!r} is neither a part nor a data set: give the class, or the DataSet")
+    functions = {_name(function): function for function in KINDS[kind]}
+    for unknown in expected.keys() - functions.keys():
+        raise ConfigError(f"{name!r} expects {unknown!r} to fail, and there is no such check{suggestion(unknown, functions)}")
+    said = ", ".join(f"{option}={value}" for option, value in (options or {}).items())
+    for check, function in functions.items():
+        about = (function.__doc__ or "").partition("\n")[0]
+        yield Check(check, about, f"{kind} {name}{f'({said})' if said else ''}", expected.get(check, ""), function, case)
+
+
+def parametrize_with_checks(
+    parts: Iterable[Checked | tuple[Checked, Mapping[str, Any]]],
+    *,
+    shapes: Iterable[Shape] = SHAPES,
+) -> "pytest.MarkDecorator":
+    """Decorate a test that takes a `check` and calls it: one test for each check of each part.
+
+    Args:
+        parts: classes or DataSets; or pairs of one and its options.
+        shapes: of the data that the parts are tried on.
+    """
+    import pytest
+
+    found = []
+    for item in parts:
+        part, options = item if isinstance(item, tuple) else (item, None)
+        for check in checks_for(part, options, shapes=shapes):
+            expected = pytest.mark.xfail(reason=check.expected, raises=CheckFailed, strict=True)
+            found.append(pytest.param(_skipping(check), id=str(check), marks=[expected] if check.expected else []))
+    return pytest.mark.parametrize("check", found)
+
+
+def _skipping(check: Check) -> Callable[[], None]:
+    """The check, for pytest: one that cannot be made here is skipped."""
+
+    def run() -> None:
+        import pytest
+
+        try:
+            check()
+        except NotApplicable as reason:
+            pytest.skip(str(reason))
+
+    return run
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A block in which torch uses one thread: on parts this small more gain nothing, and on a busy machine they wait long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _name(function: _Function) -> str:
+    return function.__name__.removeprefix("check_").replace("_", "-")
+
+
+_ALL: tuple[_Function, ...] = everybody.CHECKS
+_BY_ROW: tuple[_Function, ...] = (*_ALL, everybody.check_rows_are_independent)
+
+KINDS: dict[str, tuple[_Function, ...]] = {
+    "context": (*_BY_ROW, ends.check_what_it_samples_it_takes, ends.check_y_matters),
+    "encoder": (*_BY_ROW, ends.check_x_matters, ends.check_c_matters),
+    "latent": (
+        *_BY_ROW,
+        ends.check_c_matters,
+        latents.check_kl_matches_monte_carlo,
+        latents.check_draws_come_from_the_posterior,
+        latents.check_trains_as_it_generates,
+        latents.check_generates,
+        latents.check_code_is_deterministic,
+    ),
+    "prior": (*_BY_ROW, densities.check_prior_is_normalised),
+    "decoder": (*_BY_ROW, ends.check_z_matters, ends.check_c_matters),
+    "likelihood": (
+        *_BY_ROW,
+        densities.check_likelihood_is_normalised,
+        densities.check_mean_matches_samples,
+        densities.check_half_precision_is_promoted,
+    ),
+    "loss": (
+        *_ALL,
+        losses.check_terms_are_finite,
+        losses.check_parts_are_in_nats,
+        losses.check_players_are_disjoint,
+        losses.check_batch_doubling,
+        losses.check_overfits_eight_points,
+    ),
+    "dataset": (
+        datasets.check_is_named,
+        datasets.check_splits,
+        datasets.check_labels,
+        datasets.check_loads_the_same_twice,
+        datasets.check_trains,
+        datasets.check_loading_changes_no_global_state,
+        datasets.check_absent_data,
+    ),
+}
+"""The checks by kind, in the order in which they are made."""

@@ -12,7 +12,7 @@ import vaekit
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "vaekit"
 
-# Each module of the core and the modules of the core that it may import; `errors` and `options` are for all.
+# Each module of the core and the modules of the core that it may import; `errors`, `options` and `ambient` are for all.
 ALLOWED = {
     "layers": "",
     "shapes": "",
@@ -27,12 +27,15 @@ ALLOWED = {
     "model": "parts trace shapes distributions blocks paths",
     "schema": "parts",
     "config": "strictjson",
-    "contract": "parts config schema",
+    "contract": "parts config schema data.catalog",
     "data.ahead": "",
     "data.arrays": "",
     "data.catalog": "data.arrays shapes",
     "data.image_files": "data.ahead shapes",
-    "plugins": "hookspecs contract parts data.catalog",
+    "compatibility": "",
+    "diagnosis": "",
+    "loading": "hookspecs contract parts data.catalog compatibility diagnosis",
+    "plugins": "loading data.catalog",
     "registry": "plugins parts config schema known data.catalog",
     "wiring": "config registry model parts plugins schema",
     "card": "config model",
@@ -50,10 +53,28 @@ ALLOWED = {
     "progress": "training",
     "recipes": "strictjson",
     "runs": "io model strictjson",
+    "scaffold": "config known parts plugins",
+    "testing": "testing.benches testing.outcomes testing.suite",
+    "testing.outcomes": "",
+    "testing.corners": "parts schema",
+    "testing.spaces": "registry distributions parts testing.outcomes",
+    "testing.benches": "registry distributions model parts shapes testing.outcomes testing.spaces",
+    "testing.case": "parts schema shapes testing.benches testing.outcomes",
+    "testing.fresh": "testing.benches testing.case testing.outcomes",
+    "testing.measure": "parts testing.case",
+    "testing.everybody": "config contract schema testing.benches testing.case testing.corners testing.fresh testing.outcomes",
+    "testing.ends": "testing.case testing.outcomes",
+    "testing.latents": "distributions testing.case testing.spaces",
+    "testing.densities": "parts shapes testing.case testing.measure testing.outcomes",
+    "testing.losses": "trace training testing.case testing.outcomes",
+    "testing.datasets": "config data.catalog data.batches data.prepare shapes testing.case testing.outcomes",
+    "testing.suite": "blocks data.catalog parts shapes testing testing.benches testing.case testing.datasets testing.densities "
+    "testing.ends testing.everybody testing.latents testing.losses testing.outcomes",
+    "testing.results": "data.catalog plugins shapes testing.benches testing.outcomes testing.suite",
     "fitting": "wiring blocks data.batches data.check data.prepare data.transform training evaluation figures io runs progress "
     "recipes checkpoint config registry",
 }
-EVERYBODY = {"errors", "options"}
+EVERYBODY = {"errors", "options", "ambient"}
 HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub"}
 
 
@@ -83,7 +104,9 @@ def _core(name: str, known: set[str]) -> str:
 
 
 MODULES = _modules(CORE)
-LIBRARY = {name: path for name, path in MODULES.items() if name.split(".")[0] not in ("builtin", "cli", "__main__", "")}
+APART = ("builtin", "cli", "scaffold.parts", "scaffold.hooks", "__main__")
+"""Modules and folders that are no library: what they may import is for other tests to say."""
+LIBRARY = {name: path for name, path in MODULES.items() if name and not f"{name}.".startswith(tuple(f"{a}." for a in APART))}
 
 
 @pytest.mark.parametrize("name", sorted(n for n in LIBRARY if n != "data"))
@@ -107,17 +130,23 @@ def test_nothing_imports_the_command_line(name: str) -> None:
     assert not [i for i in _imports(LIBRARY[name], top_only=False) if i.startswith("vaekit.cli")]
 
 
+@pytest.mark.parametrize("name", sorted(name for name in LIBRARY if not name.startswith("testing")))
+def test_nothing_imports_the_conformance_suite(name: str) -> None:
+    assert not [i for i in _imports(LIBRARY[name], top_only=False) if i.startswith("vaekit.testing")]
+
+
 def _plugin_files() -> list[Path]:
     inside = [path for path in (ROOT / "plugins").glob("*/*/*.py") if path.parent.name.startswith("vaekit_")]
-    return sorted([*inside, *(CORE / "builtin").glob("*.py")])
+    return sorted([*inside, *(CORE / "builtin").glob("*.py"), *(CORE / "scaffold").glob("*/*.py")])
 
 
 @pytest.mark.parametrize("path", _plugin_files(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_plugin_imports_only_public_names(path: Path) -> None:
-    own = "vaekit.builtin" if path.parent.name == "builtin" else path.parent.name
+    inside = path.relative_to(ROOT).parts[:2]
+    own = ".".join(inside) if inside[0] == "vaekit" else path.parent.name
     for name in _imports(path, top_only=False):
         first, _, rest = name.partition(".")
-        if first == "vaekit" and not name.startswith("vaekit.builtin"):
+        if first == "vaekit" and not name.startswith(("vaekit.builtin.", "vaekit.scaffold.")):
             assert rest in ("", *vaekit.__all__), f"{path.name} imports {name}"
         elif first.startswith("vaekit"):
             assert name.startswith(own), f"{path.name} imports another plugin: {name}"
@@ -158,7 +187,7 @@ def test_importing_vaekit_and_its_plugins_changes_no_global_state(python) -> Non
         import vaekit
         vaekit.VAE, vaekit.fit
         from vaekit.plugins import plugins
-        assert not plugins().broken()
+        assert not [(plugin.error, plugin.notes) for plugin in plugins().all if plugin.error or plugin.notes]
         print(state() == before)
     """
     assert python(textwrap.dedent(code)) == "True"

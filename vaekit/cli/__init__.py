@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli import catalog, models, training
+from vaekit.cli import authoring, catalog, checking, models, training
 from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
 
 app = typer.Typer(
@@ -32,6 +32,8 @@ app.command()(catalog.parts)
 app.command()(catalog.plugins)
 app.command()(catalog.data)
 app.command()(catalog.recipes)
+app.command()(checking.check)
+app.command()(authoring.new_plugin)
 
 
 def _version(asked: bool) -> None:

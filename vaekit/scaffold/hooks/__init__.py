@@ -1,0 +1,1 @@
+"""What `__init__.py` of a new package is made from."""

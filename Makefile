@@ -5,7 +5,7 @@ PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 SOURCES := pyproject.toml constraints.txt $(PLUGINS:%=%pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow lint docs wheels clean
+.PHONY: help train test test-slow downstream lint docs wheels clean
 
 help:  ## Say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -14,11 +14,14 @@ train: .venv/ready  ## Train on the bundled digits, in under 90 seconds
 	OMP_NUM_THREADS=1 $(BIN)/vaekit train digits data.binarize=dynamic latent.features=2 \
 		--epochs 150 --batch-size 64 --lr 0.002 --early-stop 30  # one thread: on so small a model more gain nothing
 
-test: lint docs  ## Lint, types, documentation and tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+test: lint docs downstream  ## Lint, types, documentation and tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" tests
 
 test-slow: .venv/ready  ## The tests that take long
 	$(BIN)/python -m pytest -m slow
+
+downstream: wheels  ## Each plugin's tests, with nothing but the core and that plugin installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/downstream.py dist
 
 lint: .venv/ready  ## Style and types
 	$(BIN)/ruff check .

@@ -35,7 +35,7 @@ ALLOWED = {
     "compatibility": "",
     "diagnosis": "",
     "loading": "hookspecs contract parts data.catalog compatibility diagnosis",
-    "plugins": "loading data.catalog",
+    "plugins": "loading",
     "registry": "plugins parts config schema known data.catalog",
     "wiring": "config registry model parts plugins schema",
     "card": "config model",

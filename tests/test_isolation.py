@@ -65,6 +65,10 @@ def _good(old: str = "", new: str = "") -> str:
 
 
 BROKEN = {
+    "own-name": (
+        _good('"doubled"', '"mlp"'),
+        "encoder 'mlp' is vaekit's own: give yours another name, or pip uninstall PACKAGE",
+    ),
     "import-error": (
         "import no_such_module\n",
         "ModuleNotFoundError: No module named 'no_such_module' (MODULE.py, line 1): "
@@ -537,7 +541,6 @@ def _brings(package: str, part: type[vaekit.Part]) -> Plugin:
             ["b", "c", "a"],
             "by a, b and c, and so not in use: pip uninstall one of them, or set VAEKIT_PLUGINS to the packages to load",
         ),
-        (["vaekit", "a"], "by a and vaekit, and so not in use: pip uninstall a, or set VAEKIT_PLUGINS to the packages to load"),
         (["a", "a"], "twice by a, and so not in use: pip install --upgrade a, or pip uninstall a"),
     ],
 )

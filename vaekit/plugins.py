@@ -5,6 +5,8 @@ Plugins load on the first look-up, never on import. One that fails is remembered
 """
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from threading import RLock
@@ -12,7 +14,6 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from vaekit.data.catalog import DataSet
 from vaekit.errors import PluginError
 from vaekit.loading import GROUP, Plugin, load, package_of
 
@@ -35,10 +36,9 @@ class Plugins:
         self._origin: dict[int, Plugin] = {}
         self._named: dict[tuple[str, str], list[tuple[Plugin, Any]]] = {}
         for plugin in found:
-            brought: tuple[Any, ...] = (*plugin.parts, *plugin.datasets)
-            for item in brought:
+            for key, item in _brought(plugin):
                 self._origin[id(item)] = plugin
-                self._named.setdefault((_kind(item), item.name), []).append((plugin, item))
+                self._named.setdefault(key, []).append((plugin, item))
 
     def find(self, kind: str, name: str) -> Any | None:
         """The part of that kind and name, or the data set for the kind `dataset`; None where there is none.
@@ -62,13 +62,11 @@ class Plugins:
     def clash(self, kind: str, name: str) -> str:
         """By whom something is brought that is brought more than once, and what to do."""
         packages = sorted({plugin.package for plugin, _ in self._named[kind, name]})
-        others = [package for package in packages if package != "vaekit"]
         if len(packages) == 1:
             by, cure = f"twice by {packages[0]}", f"pip install --upgrade {packages[0]}, or pip uninstall {packages[0]}"
         else:
             by = f"by {', '.join(packages[:-1])} and {packages[-1]}"
-            which = "one of them" if len(others) > 1 else others[0]
-            cure = f"pip uninstall {which}, or set {ALLOWED} to the packages to load"
+            cure = f"pip uninstall one of them, or set {ALLOWED} to the packages to load"
         return f"{kind} {name!r} is brought {by}, and so not in use: {cure}"
 
     def origin(self, item: object) -> Plugin | None:
@@ -108,8 +106,10 @@ def _loaded() -> Plugins:
     named = [canonicalize_name(name.strip()) for name in (asked or "").split(",") if name.strip()]
     used = [entry for package, entry in found if asked is None or package in ("vaekit", *named)]
     packages = {package for package, _ in found}
+    loaded = [_load(entry) for entry in used]
+    ours = {key for plugin in loaded if plugin.package == "vaekit" for key, _ in _brought(plugin)}
     return Plugins(
-        [_load(entry) for entry in used],
+        [plugin if plugin.package == "vaekit" else _beside(ours, plugin) for plugin in loaded],
         tuple(sorted(packages - {package_of(entry) for entry in used})),
         tuple(dict.fromkeys(name for name in named if name not in packages)),
     )
@@ -123,5 +123,16 @@ def _load(entry: EntryPoint) -> Plugin:
         _busy.clear()
 
 
-def _kind(item: Any) -> str:
-    return "dataset" if isinstance(item, DataSet) else item.kind
+def _brought(plugin: Plugin) -> Iterator[tuple[tuple[str, str], Any]]:
+    """What a plugin brings, with kind and name."""
+    yield from (((part.kind, part.name), part) for part in plugin.parts)
+    yield from ((("dataset", dataset.name), dataset) for dataset in plugin.datasets)
+
+
+def _beside(ours: set[tuple[str, str]], plugin: Plugin) -> Plugin:
+    """A plugin as it is used; out of use where it takes the name of a built-in part, which nobody else can then lack."""
+    for (kind, name), _ in _brought(plugin):
+        if (kind, name) in ours:
+            error = f"{kind} {name!r} is vaekit's own: give yours another name, or pip uninstall {plugin.package}"
+            return replace(plugin, parts=(), datasets=(), error=error)
+    return plugin

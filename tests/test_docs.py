@@ -6,8 +6,7 @@ import inspect
 import json
 import re
 import shlex
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ OURS = {"vaekit", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 ELSEWHERE = ("mnist", "folder:", "npz:", ".png")
 """What a console line names that is not at hand: such lines are checked, not run."""
+IN_ORDER = [page for page in PAGES if page != "tutorial"]
+"""Pages whose blocks of one language run by themselves; test_tutorial.py runs those of the tutorial, with the files between."""
 QUICK = ("--epochs", "1", "data.validation=1500", "data.test=100")
 """Added to training on the digits: one epoch of 197 examples."""
 
@@ -148,7 +149,7 @@ def test_command(command: str) -> None:
 
 
 def test_no_other_command() -> None:
-    assert set(re.findall(r"`vaekit (\w+)", PAGES["cli"])) <= {*COMMANDS, "COMMAND"}
+    assert set(re.findall(r"`vaekit (\w[\w-]*)", PAGES["cli"])) <= {*COMMANDS, "COMMAND"}
     for option in [option for p in get_command(app).params for option in p.opts]:
         assert f"`vaekit {option}`" in PAGES["cli"]
 
@@ -195,7 +196,7 @@ def test_hook(hook: str) -> None:
     assert f"\n### `{hook}{signature}`\n" in PAGES["plugins"]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "python")])
+@pytest.mark.parametrize("page", [page for page in IN_ORDER if _blocks(page, "python")])
 def test_python(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run in order, and what a comment after an expression says is its value, or the shape of it."""
     monkeypatch.chdir(tmp_path)
@@ -214,7 +215,7 @@ def test_python(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
                 exec(compile(ast.Module([statement], []), where, "exec"), namespace)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "console")])
+@pytest.mark.parametrize("page", [page for page in IN_ORDER if _blocks(page, "console")])
 def test_console(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The commands of a page run in order, or are right as far as can be told without the data that they name."""
     monkeypatch.chdir(tmp_path)
@@ -235,19 +236,3 @@ def _check(command: str, arguments: list[str]) -> None:
         asked = overrides.parse(context.params["arguments"])
         DataOptions(**asked.data)
         vaekit.build(Config(data_shape=(1, 28, 28), **asked.parts))
-
-
-def test_package(tmp_path: Path, python: Callable[..., str]) -> None:
-    """The package that the page on plugins shows brings its part, once it is installed."""
-    titled = re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGES["plugins"], flags=re.MULTILINE | re.DOTALL)
-    for name, text in titled:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    info = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    entries = "".join(f"{name} = {module}\n" for name, module in project["entry-points"]["vaekit"].items())
-    (info / "entry_points.txt").write_text(f"[vaekit]\n{entries}")
-    code = "from vaekit.plugins import plugins as p; print(p().origin(p().find('encoder', 'linear')).package)"
-    assert python(code, PYTHONPATH=str(tmp_path)) == project["name"]

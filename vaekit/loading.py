@@ -39,7 +39,7 @@ class Plugin:
         seconds: how long it took to load.
         error: why it is out of use, if it is, and what to do.
         notes: what else it did when it was loaded, and what to do.
-        traceback: of the error.
+        traceback: of the error, where it is not one of vaekit's own.
     """
 
     package: str
@@ -68,7 +68,8 @@ def load(entry: EntryPoint) -> Plugin:
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # whatever a plugin raises, SystemExit too, is its own affair: go on without it
-            error, trace = reason(raised, entry.module, package), traceback.format_exc()
+            error = reason(raised, entry.module, package)
+            trace = "" if isinstance(raised, PluginError) else traceback.format_exc()
         seconds = time.perf_counter() - start
     return Plugin(
         package,

@@ -60,7 +60,9 @@ def _show_part(kind: str, name: str, as_json: bool) -> None:
     for option in options:
         default = "none" if option.default is None else option.default
         bounds = f", {option.bounds}" if option.bounds else ""
-        typer.echo(f"{kind}.{option.name} = {default}  ({option.type}{bounds})\n    {option.summary}")
+        typer.echo(f"{kind}.{option.name} = {default}  ({option.type}{bounds})")
+        if option.summary:
+            typer.echo(f"    {option.summary}")
     references = about.partition("References:")[2].strip()
     if references:
         typer.echo("\n" + "\n".join(line.strip() for line in references.splitlines()))

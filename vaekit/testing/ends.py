@@ -66,7 +66,8 @@ def _require_differences(case: Case, varied: int, what: str) -> None:
             alike = tuple(value if i == varied else value[:1].expand_as(value) for i, value in enumerate(inputs))
             outputs = steadily(bench, alike)
             spread = max((value - value[:1]).abs().max().item() for value in outputs.values())
-            require(spread > 1e-7, f"{' and '.join(outputs)} are the same for six different {what}")
+            verb = "are" if len(outputs) > 1 else "is"
+            require(spread > 1e-7, f"{' and '.join(outputs)} {verb} the same for six different {what}")
             looked_at += 1
     if not looked_at:
         raise NotApplicable("it takes no context")

@@ -28,18 +28,17 @@ def check_registers(case: Case) -> None:
 def check_docstring(case: Case) -> None:
     """Its docstring states shapes, units where it scores, each option, and the source."""
     text = case.part.__doc__ or ""
-    require(
-        "(N" in text, "the docstring states no shapes: say what it takes and gives, as in 'x (N, *in_shape) gives h (N, D)'"
-    )
-    if case.part.kind in ("likelihood", "loss"):
-        require("nats" in text, "the docstring states no unit: scores are in nats per example")
-    source = text.partition("References:")[2]
-    require(
-        re.search(r"\b(1[5-9]|20)\d\d\b|https?://", source) is not None,
-        "the docstring has no source: a section 'References:' with title (authors; year), address, equation",
-    )
+    missing = []
+    if "(N" not in text:
+        missing.append("states no shapes: say what it takes and gives, as in 'x (N, *in_shape) gives h (N, D)'")
+    if case.part.kind in ("likelihood", "loss") and "nats" not in text:
+        missing.append("states no unit: scores are in nats per example")
     silent = [option.name for option in options(case.part) if not option.summary]
-    require(not silent, f"the docstring says nothing of {', '.join(silent)}: say what it is under 'Args:'")
+    if silent:
+        missing.append(f"says nothing of {', '.join(silent)}: say what it is under 'Args:'")
+    if not re.search(r"\b(1[5-9]|20)\d\d\b|https?://", text.partition("References:")[2]):
+        missing.append("has no source: a section 'References:' with title (authors; year), address, equation")
+    require(not missing, f"the docstring {'; it '.join(missing)}")
 
 
 def check_takes_shapes(case: Case) -> None:

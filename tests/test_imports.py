@@ -62,14 +62,15 @@ ALLOWED = {
     "testing.case": "parts schema shapes testing.benches testing.outcomes",
     "testing.fresh": "testing.benches testing.case testing.outcomes",
     "testing.measure": "parts testing.case",
-    "testing.everybody": "config contract schema testing.benches testing.case testing.corners testing.fresh testing.outcomes",
+    "testing.declared": "config contract schema testing testing.case testing.corners testing.fresh",
+    "testing.behaviour": "testing.case testing.outcomes",
     "testing.ends": "testing.case testing.outcomes",
     "testing.latents": "distributions testing.case testing.spaces",
     "testing.densities": "parts shapes testing.case testing.measure testing.outcomes",
     "testing.losses": "trace training testing.case testing.outcomes",
     "testing.datasets": "config data.catalog data.batches data.prepare shapes testing.case testing.outcomes",
-    "testing.suite": "blocks data.catalog parts shapes testing testing.benches testing.case testing.datasets testing.densities "
-    "testing.ends testing.everybody testing.latents testing.losses testing.outcomes",
+    "testing.suite": "blocks data.catalog parts shapes testing testing.benches testing.case testing.behaviour testing.datasets "
+    "testing.declared testing.densities testing.ends testing.latents testing.losses testing.outcomes",
     "testing.results": "data.catalog plugins shapes testing.benches testing.outcomes testing.suite",
     "fitting": "wiring blocks data.batches data.check data.prepare data.transform training evaluation figures io runs progress "
     "recipes checkpoint config registry",

@@ -12,7 +12,7 @@ from vaekit.data.catalog import DataSet
 from vaekit.errors import ConfigError, suggestion
 from vaekit.parts import Part
 from vaekit.shapes import Shape
-from vaekit.testing import datasets, densities, ends, everybody, latents, losses
+from vaekit.testing import behaviour, datasets, declared, densities, ends, latents, losses
 from vaekit.testing.benches import SHAPES
 from vaekit.testing.case import Case
 from vaekit.testing.datasets import DataCase
@@ -149,8 +149,25 @@ def _name(function: _Function) -> str:
     return function.__name__.removeprefix("check_").replace("_", "-")
 
 
-_ALL: tuple[_Function, ...] = everybody.CHECKS
-_BY_ROW: tuple[_Function, ...] = (*_ALL, everybody.check_rows_are_independent)
+_ALL: tuple[_Function, ...] = (
+    declared.check_registers,
+    declared.check_docstring,
+    behaviour.check_takes_shapes,
+    declared.check_options_are_json,
+    declared.check_bounds,
+    declared.check_spec_rebuilds,
+    behaviour.check_float64,
+    behaviour.check_bf16_autocast,
+    behaviour.check_gradients,
+    behaviour.check_deterministic,
+    behaviour.check_saves,
+    declared.check_builds_on_meta,
+    declared.check_tensors_are_registered,
+    behaviour.check_changes_no_global_state,
+    declared.check_imports_cleanly,
+    declared.check_compiles,
+)
+_BY_ROW: tuple[_Function, ...] = (*_ALL, behaviour.check_rows_are_independent)
 
 KINDS: dict[str, tuple[_Function, ...]] = {
     "context": (*_BY_ROW, ends.check_what_it_samples_it_takes, ends.check_y_matters),

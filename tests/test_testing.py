@@ -211,6 +211,22 @@ class SaysNotWhy(GoodEncoder):
     compiles = False
 
 
+class Infinite16(GoodEncoder):
+    def forward(self, x, c):
+        h = super().forward(x, c)
+        return torch.where(torch.tensor(h.dtype == torch.bfloat16), torch.inf, h)
+
+
+class LeakySequences(GoodEncoder):
+    def __init__(self, in_shape, context, *, features: Width = 4, activation: Literal["tanh", "relu"] = "tanh"):
+        super().__init__(in_shape, context, features=features, activation=activation)
+        self.leaks = len(in_shape) == 2
+
+    def forward(self, x, c):
+        h = super().forward(x, c)
+        return h - h.mean(0) if self.leaks else h
+
+
 class Blind(GoodEncoder):
     def forward(self, x, c):
         return super().forward(torch.zeros_like(x), c)
@@ -379,6 +395,20 @@ class Doubling(GoodLatent):
         return Draw(2 * draw.z, draw.sites)
 
 
+class ConstantCode(GoodLatent):
+    def code(self, h, c):
+        return torch.zeros(len(h), 2, dtype=h.dtype)
+
+
+class WrongWayDown(GoodLatent):
+    def forward(self, h, c, prior, samples):
+        draw = super().forward(h, c, prior, samples)
+        below = distributions.normal(draw.z[0], torch.ones_like(draw.z[0]))
+        p = Independent(Normal(draw.z, torch.ones_like(draw.z), validate_args=False), 1, validate_args=False)
+        z = below.rsample((samples,))
+        return Draw(z, (draw.sites[0], Site(below, p, z)))
+
+
 class NoSites(GoodLatent):
     def forward(self, h, c, prior, samples):
         return Draw(super().forward(h, c, prior, samples).z, ())
@@ -441,6 +471,30 @@ class _OtherDraws(_NoConstant):
 class OtherDrawsInP(GoodPrior):
     def forward(self, c, posterior):
         return _OtherDraws(super().forward(c, posterior))
+
+
+class Detached(GoodPrior):
+    def forward(self, c, posterior):
+        return _Deaf(super().forward(c, posterior))
+
+
+class _Deaf(_NoConstant):
+    def log_prob(self, value):
+        return self.base.log_prob(value.detach())
+
+
+class _Correlated(_NoConstant):
+    def log_prob(self, value):
+        return self.base.log_prob(value)
+
+    def sample(self, sample_shape=()):
+        z = self.base.sample(sample_shape)
+        return torch.cat([z[..., :1], z[..., :1].expand_as(z[..., 1:])], -1)
+
+
+class CorrelatedDraws(GoodPrior):
+    def forward(self, c, posterior):
+        return _Correlated(super().forward(c, posterior))
 
 
 class GoodLikelihood(vaekit.Likelihood):
@@ -531,6 +585,18 @@ class GoodDiscrete(vaekit.Likelihood):
         return distributions.bernoulli(theta)
 
 
+class _NoFactorial(torch.distributions.Poisson):
+    def log_prob(self, value):
+        return value * self.rate.log() - self.rate
+
+
+class WrongPoisson(GoodDiscrete):
+    support = constraints.nonnegative_integer
+
+    def forward(self, theta):
+        return distributions.independent(_NoFactorial(theta.exp(), validate_args=False))
+
+
 class _SquaredError(_NoConstant):
     def log_prob(self, value):
         return -((value - self.mean) ** 2).flatten(value.dim() - len(self.event_shape)).sum(-1)
@@ -562,6 +628,11 @@ class GoodDecoder(vaekit.Decoder):
 class Ignorant(GoodDecoder):
     def forward(self, z, c):
         return super().forward(z * 1e-12, c)
+
+
+class IgnorantOfGrids(GoodDecoder):
+    def forward(self, z, c):
+        return super().forward(0 * z if z.dim() == 4 else z, c)
 
 
 class Flat(GoodDecoder):
@@ -606,17 +677,6 @@ class PerPixel(GoodLoss):
         terms = super().forward(model, x, c)
         per_pixel = terms.parts["reconstruction"] / x[0].numel()
         return Terms(terms.loss, {"reconstruction": per_pixel})
-
-
-class Misnaming(GoodLoss):
-    def forward(self, model, x, c, player="model"):
-        terms = super().forward(model, x, c)
-        return Terms(terms.loss, {"kl_mc": terms.parts["kl"]})
-
-
-class NothingKnown(GoodLoss):
-    def forward(self, model, x, c, player="model"):
-        return Terms(super().forward(model, x, c).loss, {"surprise": torch.zeros(())})
 
 
 class Summed(GoodLoss):
@@ -677,34 +737,44 @@ FAULTS: list[tuple[str, type[vaekit.Part], str]] = [
     ("docstring", Unsourced, "has no source: a section 'References:'"),
     ("docstring", Undocumented, "says nothing of activation"),
     ("docstring", NoUnit, "states no unit: scores are in nats per example"),
-    ("takes-shapes", WrongShape, r"evaluation|training, 3 examples: h has shape \(3, 1, 4\), where \(3, 4\) is wanted"),
+    ("takes-shapes", WrongShape, r"(evaluation|training), 3 examples: h has shape \(3, 1, 4\), where \(3, 4\) is wanted"),
     ("takes-shapes", NoErrorOfItsOwn, r"in_shape \(5,\), context 0: ValueError: no vectors .*refuses with a ShapeError"),
     ("takes-shapes", RefusesAll, "it takes none of the shapes .*: give shapes that it takes .*not today"),
-    ("takes-shapes", NoBatchOfOne, "training, 1 example: .*more than 1 value per channel"),
+    (
+        "takes-shapes",
+        NoBatchOfOne,
+        r"training, 1 example \(as the last batch of an epoch may have\): .*more than 1 value per channel",
+    ),
     ("takes-shapes", NoSites, "the Draw has no sites"),
-    ("takes-shapes", Flat, r"out_shape has shape|out_shape \(3, 7, 5\)"),
+    ("takes-shapes", Flat, r"training, 3 examples: out_shape has shape \(105,\), where \(3, 7, 5\) is wanted"),
     ("options-are-json", Forgetful, r"spec\(\) has name, not name, features, activation"),
     ("bounds", Greedy, "option features = 64: OverflowError: too much"),
     ("bounds", Picky, "option activation = \"relu\": KeyError: 'relu'"),
     ("spec-rebuilds", Growing, "extra.weight is .*, and rebuilt"),
     ("float64", Single, "h is torch.float32 for a part and inputs in float64"),
     ("bf16-autocast", Explosive, "h is NaN"),
+    ("bf16-autocast", Infinite16, "h is NaN or infinite"),
     ("bf16-autocast", RoundedScores, "log_p is torch.bfloat16: promote what scores"),
     ("gradients", Idle, "parameter idle.weight gets no gradient"),
     ("gradients", Infinite, "the gradient of layer.bias is not finite"),
     ("gradients", NoGradient, "no gradient of z reaches the first argument"),
+    ("gradients", Detached, "no gradient of log_p reaches the second argument"),
     ("gradients", NoReparametrisation, "z has no gradient: draw by rsample, and detach nothing"),
     ("deterministic", Numpyish, "run twice from one seed, h differs"),
     ("saves", Secretive, "loaded, h differs .*: what it computes with belongs in parameters and buffers"),
     ("saves", Sharing, "share memory"),
-    ("builds-on-meta", Itemised, "meta"),
+    ("builds-on-meta", Itemised, "Tensor.item.. cannot be called on meta tensors"),
     ("tensors-are-registered", Unregistered, "scales is a tensor that would stay on the CPU: register_buffer"),
     ("changes-no-global-state", Meddling, "torch's float32 matmul precision is medium, was"),
     ("compiles", Branching, r"torch.compile\(fullgraph=True\) fails .*; or say compiles = False, and why"),
     ("compiles", SaysNotWhy, "the docstring must say why it does not compile"),
     ("rows-are-independent", Centred, "alone, an example gives something else than among four: h differs"),
+    ("rows-are-independent", LeakySequences, r"in_shape \(6, 4\), context 0: alone, an example gives something else"),
+    ("h-matters", ConstantCode, "the code is the same for six different h"),
+    ("descends-as-it-trains", WrongWayDown, "under the prior of the second site what generate draws has log p of"),
     ("x-matters", Blind, "h is the same for six different x"),
     ("z-matters", Ignorant, "θ is the same for six different z"),
+    ("z-matters", IgnorantOfGrids, r"in_shape \(4, 2, 3\), .*: θ is the same for six different z"),
     ("c-matters", Unconditioned, "h is the same for six different contexts"),
     ("y-matters", ConstantContext, "c is the same for 2 different y"),
     ("y-matters", OneSample, "200 times sample gives the same y, 0"),
@@ -721,6 +791,8 @@ FAULTS: list[tuple[str, type[vaekit.Part], str]] = [
     ("code-is-deterministic", RandomCode, "run twice in training mode, the code differs"),
     ("prior-is-normalised", NoConstantInP, r"its probabilities come to 2.718 in all, not to 1"),
     ("prior-is-normalised", OtherDrawsInP, r"% of the draws lie at or below .*, where log_prob says"),
+    ("prior-is-normalised", CorrelatedDraws, "% of the draws lie at or below"),
+    ("likelihood-is-normalised", WrongPoisson, r"data_shape \(1,\): its probabilities come to"),
     ("likelihood-is-normalised", MeanOverPixels, r"data_shape \(2,\): its probabilities come to"),
     ("likelihood-is-normalised", SquaredError, r"data_shape \(1,\): its probabilities come to"),
     ("likelihood-is-normalised", DrawsElsewhere, "% of the draws lie at or below"),
@@ -731,7 +803,6 @@ FAULTS: list[tuple[str, type[vaekit.Part], str]] = [
     ("terms-are-finite", Attached, "nelbo of player 'model' carries gradients: detach it"),
     ("terms-are-finite", NotFinite, "ratio of player 'model' is inf"),
     ("parts-are-in-nats", PerPixel, "reconstruction is .*, where the Trace says .* nats per example: sum over dimensions"),
-    ("parts-are-in-nats", Misnaming, "it reports kl_mc, where the KL is closed and the likelihood exact: that is kl"),
     ("players-are-disjoint", TwoOwners, "is owned by both 'model' and 'decoder'"),
     ("players-are-disjoint", OutOfReach, "the loss of player 'critic' has no gradient"),
     ("players-are-disjoint", Strangers, "a parameter of player 'model' is neither the model's nor the loss's"),
@@ -773,7 +844,7 @@ def test_importing_that_prints_or_changes_global_state_is_found(tmp_path: Path, 
         ),
         (
             "dying",
-            "if torch.get_num_threads() < 10**6: import sys; sys.modules.get('pytest') or sys.exit(3)\n",
+            "import sys; sys.modules.get('pytest') or sys.exit(3)\n",
             "SystemExit: 3",
         ),
     ):
@@ -829,6 +900,7 @@ DATA_FAULTS: list[tuple[str, vaekit.DataSet, str]] = [
     ("splits", _stripes(splits={"test": Examples.of(torch.zeros(2, 1, 4, 5))}), r"test have shape \(1, 4, 5\), those of train"),
     ("splits", _stripes(splits={"test": Examples.of(torch.full((2, 1, 4, 4), torch.nan))}), "numbers that are not finite"),
     ("splits", _stripes(splits={"test": Examples.of(torch.zeros(0, 1, 4, 4))}), "its test split is empty"),
+    ("splits", _stripes(splits={"test": Examples.of(torch.full((2, 1, 4, 4), 255.0))}), "test hold numbers from 255 to 255"),
     ("splits", _stripes(load=_twice), "its test split is its training examples again"),
     ("labels", _stripes(classes=("on",)), "a label of train is 1, and 1 classes have names"),
     ("labels", _stripes(classes=("on", "on")), "two of its classes have the same name"),
@@ -899,9 +971,32 @@ def test_what_parametrising_gives() -> None:
     assert not found["encoder good-x-matters"].marks
 
 
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        (
+            Misnamed.expected_failures,
+            "names 'rows-are-independant', and there is no such check; did you mean 'rows-are-independent'",
+        ),
+        ({"saves": " "}, "gives no reason for 'saves': say why it cannot hold"),
+        (["saves"], r"is \['saves'\]: write a mapping from names of checks to reasons"),
+    ],
+)
+def test_failures_are_expected_of_checks_there_are_for_a_reason(stated: Any, said: str) -> None:
+    first, *others = checks_for(GoodEncoder, expected_failures=stated)
+    assert first.name == "expected-failures"
+    with pytest.raises(CheckFailed, match=f"expected_failures {said}"):
+        first()
+    assert [check.name for check in others] == [check.name for check in checks_for(GoodEncoder)]
+
+
+def test_what_is_expected_of_one_set_of_options() -> None:
+    assert not any(check.expected for check in checks_for(Declared, expected_failures={}))
+    [expected] = [c.name for c in checks_for(GoodEncoder, expected_failures={"saves": "it does not"}) if c.expected]
+    assert expected == "saves"
+
+
 def test_what_cannot_be_checked_is_said() -> None:
-    with pytest.raises(vaekit.ConfigError, match=r"there is no such check; did you mean 'rows-are-independent'\?"):
-        list(checks_for(Misnamed))
     for wrong in (GoodEncoder((2,), 0), int, "lstm", vaekit.Encoder.__mro__[1]):
         with pytest.raises(vaekit.ConfigError, match="is neither a part nor a data set: give the class, or the DataSet"):
             list(checks_for(wrong))
@@ -941,7 +1036,7 @@ def test_measures_of_spaces(space: Space) -> None:
         return
     points, weights = found
     assert points.shape == (len(weights), *space.shape)
-    assert (_log_density(space, points).double().exp() * weights).sum().item() == pytest.approx(1, abs=2e-4)
+    assert (_log_density(space, points).double().exp() * weights).sum().item() == pytest.approx(1, abs=1e-3)
     inside = {"ball": lambda p: p.norm(dim=1) < 1, "sphere": lambda p: (p.norm(dim=1) - 1).abs() < 1e-6}
     for some in (points, scattered(space, 50)):
         assert inside.get(space.support, lambda p: torch.ones(1))(some).all()

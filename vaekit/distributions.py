@@ -72,9 +72,11 @@ class PointMass(Distribution):
         return self.value.expand(*sample_shape, *self.value.shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        equal = (value == self.value).flatten(value.dim() - len(self.event_shape)).all(-1)
-        zero = torch.zeros((), device=value.device)
-        return torch.where(equal, zero, -torch.inf)
+        equal = value == self.value
+        if self.event_shape:
+            equal = equal.flatten(value.dim() - len(self.event_shape)).all(-1)
+        dtype = value.dtype if value.is_floating_point() else torch.get_default_dtype()
+        return torch.where(equal, torch.zeros((), dtype=dtype, device=value.device), -torch.inf)
 
 
 def tempered(p: Distribution, temperature: float) -> Distribution | None:

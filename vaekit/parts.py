@@ -32,10 +32,13 @@ Posterior = Callable[[Tensor, Tensor], Distribution]
 class Space:
     """Where a root latent lives; shapes alone cannot tell which prior fits which latent.
 
+    Densities of posteriors and priors are by one measure, or their ratio means nothing: by volume on a real space and in the
+    ball, by area on the sphere, by all coordinates but the last on the simplex, and by counting for codes.
+
     Args:
         shape: of one latent.
-        support: `real` (all of it), `sphere` (unit vectors), `ball` (the open unit ball), `simplex`, or `codes`
-            (integers below `size`).
+        support: `real` (all of it), `sphere` (unit vectors), `ball` (the open unit ball), `simplex` (the last axis sums to
+            one), or `codes` (integers below `size`).
         size: how many codes there are, where the support is `codes`.
     """
 

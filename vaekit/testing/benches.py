@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaekit import registry
+from vaekit.distributions import normal, promote
 from vaekit.model import VAE
-from vaekit.parts import Context, Part, Space
+from vaekit.parts import Context, Part, Posterior, Prior, Space
 from vaekit.shapes import Shape
 from vaekit.testing.outcomes import CheckFailed
-from vaekit.testing.spaces import SPACES, prior_on, scattered, stand_in
+from vaekit.testing.spaces import SPACES, on, scattered, stand_in
 
 SHAPES: tuple[Shape, ...] = ((3, 7, 5), (1, 8, 8), (1, 1, 1), (6, 4), (1, 1), (5,), (1,))
 """The shapes of data that parts are tried on: images, sequences and vectors, odd ones and the smallest."""
@@ -32,6 +33,13 @@ class Wiring:
     arguments: Mapping[str, Any]
     width: int = 0
 
+    @property
+    def ranks(self) -> tuple[Any, ...]:
+        """How many axes each shape has, and what kind of space the root is on."""
+        values = list(self.arguments.values())
+        spaces = [(value.support, len(value.shape)) for value in values if isinstance(value, Space)]
+        return (*(len(value) for value in values if isinstance(value, tuple)), *spaces)
+
     def __str__(self) -> str:
         said = [f"{name} {value}" for name, value in self.arguments.items()]
         return ", ".join(said + ([] if "context" in self.arguments or not self.width else [f"context {self.width}"]))
@@ -45,7 +53,7 @@ class Bench(nn.Module, ABC):
         by_row: whether the examples are along the first axis of what `steady` gives.
     """
 
-    wanted: ClassVar[tuple[int, ...]] = ()
+    wanted: tuple[int, ...] = ()
     by_row: ClassVar[bool] = True
 
     def __init__(self, part: Any, wiring: Wiring) -> None:
@@ -151,17 +159,17 @@ class _Decoders(Bench):
 class Latents(Bench):
     wanted = (0,)
 
-    def __init__(self, part: Any, wiring: Wiring) -> None:
-        super().__init__(part, wiring)
-        self.prior = prior_on(part.root)
-
     def inputs(self, n: int) -> Inputs:
         h, c = torch.randn(n, *self.wiring.arguments["in_shape"]), torch.randn(n, self.wiring.width)
         return h, c, scattered(self.part.root, n)
 
+    def prior(self, c: Tensor) -> Distribution:
+        """A prior for the root, whatever space that lives on."""
+        return on(self.part.root, promote(c)[0].new_zeros(len(c)))
+
     def draw(self, h: Tensor, c: Tensor, samples: int) -> Any:
         """What `samples` draws an example leave behind."""
-        return self.part(h, c, self.prior(c[:, :0], stand_in(self.part.root)), samples)
+        return self.part(h, c, self.prior(c), samples)
 
     def forward(self, *inputs: Any) -> dict[str, Tensor]:
         h, c, at = inputs
@@ -196,6 +204,10 @@ class Latents(Bench):
 
 
 class Priors(Bench):
+    def __init__(self, part: Any, wiring: Wiring) -> None:
+        super().__init__(part, wiring)
+        self.wanted = (1,) if wiring.arguments["root"].support == "real" else ()  # elsewhere a density may be flat
+
     def inputs(self, n: int) -> Inputs:
         return torch.randn(n, self.wiring.width), scattered(self.wiring.arguments["root"], n)
 
@@ -255,10 +267,15 @@ class Losses(Bench):
         encoder: Any = registry.find("encoder", "mlp")(shape, width, hidden=(32,))
         latent: Any = registry.find("latent", "gaussian")(encoder.out_shape, width, features=wiring.arguments["root"].shape[0])
         likelihood: Any = registry.find("likelihood", "bernoulli")(shape)
-        prior: Any = registry.find("prior", "normal")(latent.root, shape, width)
         decoder: Any = registry.find("decoder", "mlp")(latent.out_shape, likelihood.in_shape, width, hidden=(32,))
-        context = Given(width)
-        self.model = VAE(context=context, encoder=encoder, latent=latent, prior=prior, decoder=decoder, likelihood=likelihood)
+        self.model = VAE(
+            context=Given(width),
+            encoder=encoder,
+            latent=latent,
+            prior=Learned(latent.root, shape, width),
+            decoder=decoder,
+            likelihood=likelihood,
+        )
         self.players: dict[str, list[nn.Parameter]] = part.players(self.model)
 
     def inputs(self, n: int) -> Inputs:
@@ -294,6 +311,21 @@ class Given(Context):
 
     def sample(self, n: int) -> Tensor:
         return torch.randn(n, *self.out_shape)
+
+
+class Learned(Prior):
+    """A normal prior that has something to learn."""
+
+    name = "learned"
+
+    def __init__(self, root: Space, data_shape: Shape, context: int) -> None:
+        super().__init__()
+        self.loc, self.log_scale = nn.Parameter(torch.zeros(root.shape)), nn.Parameter(torch.zeros(root.shape))
+        self.out_shape = root.shape
+
+    def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
+        shape = (len(c), *self.out_shape)
+        return normal(self.loc.expand(shape), self.log_scale.exp().expand(shape))
 
 
 def _compare(what: str, got: Any, wanted: Any) -> None:

@@ -48,15 +48,20 @@ class Case:
 
     @cached_property
     def few(self) -> list[Wiring]:
-        """One way for each width of context.
+        """One way for each width of context and each rank of the shapes.
 
         Raises:
             NotApplicable: where the part takes none.
         """
-        found = {wiring.width: wiring for wiring in reversed(self.accepted)}
+        found = {(wiring.width, wiring.ranks): wiring for wiring in reversed(self.accepted)}
         if not found:
             raise NotApplicable("it could not be built in any way: see takes-shapes")
-        return [found[width] for width in sorted(found)]
+        return list(found.values())[::-1]
+
+    @cached_property
+    def fewest(self) -> list[Wiring]:
+        """One way for each width of context, for what takes long."""
+        return list({wiring.width: wiring for wiring in reversed(self.few)}.values())[::-1]
 
     def bench(self, wiring: Wiring, seed: int = 0, training: bool = False) -> Any:
         """The part wired so, with parameters that depend on `seed`."""
@@ -66,7 +71,7 @@ class Case:
             return bench(self.part, self.options, wiring).train(training)
 
     def benches(self, training: bool = False) -> Iterator[Any]:
-        """One bench for each width of context."""
+        """A few benches, one after the other."""
         for wiring in self.few:
             yield self.bench(wiring, training=training)
 
@@ -80,8 +85,6 @@ class Case:
     def _try(self, wiring: Wiring) -> Exception | None:
         try:
             self.bench(wiring)
-        except NotApplicable:
-            raise
         except Exception as error:
             return error
         return None
@@ -98,10 +101,18 @@ def require(holds: bool, otherwise: str) -> None:
 
 
 def steadily(bench: Bench, inputs: Inputs, seed: int = 1) -> dict[str, Tensor]:
-    """What comes out without gradients; what draws, draws from `seed`."""
+    """What comes out; what draws, draws from `seed`. Only a loss may need gradients for that."""
     torch.manual_seed(seed)
+    with torch.set_grad_enabled(not bench.by_row):
+        return {name: value.detach() for name, value in bench.steady(*inputs).items()}
+
+
+def stirred(bench: Any) -> Any:
+    """The bench with a little noise on its parameters: many a good layer begins as nothing, and learns to be something."""
     with torch.no_grad():
-        return bench.steady(*inputs)
+        for parameter in bench.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return bench
 
 
 def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:

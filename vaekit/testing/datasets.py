@@ -83,6 +83,11 @@ def check_splits(case: DataCase) -> None:
         require(examples.shape == shape, f"examples of {name} have shape {examples.shape}, those of train {shape}")
         x = _some(examples)
         require(bool(x.float().isfinite().all()), f"its {name} split holds numbers that are not finite")
+        pixels = x.is_floating_point() and len(shape) == 3
+        require(
+            not pixels or bool(((x >= 0) & (x <= 1)).all()),
+            f"images of {name} hold numbers from {x.min():.4g} to {x.max():.4g}: give bytes, or floats from 0 to 1",
+        )
         copied = name != "train" and len(examples) == len(splits["train"]) and torch.equal(x, _some(splits["train"]))
         require(not copied, f"its {name} split is its training examples again: leave it out, and it is cut from them")
 

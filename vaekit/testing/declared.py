@@ -14,6 +14,7 @@ from vaekit.schema import options, validate
 from vaekit.testing import fresh
 from vaekit.testing.case import Case, require
 from vaekit.testing.corners import corners
+from vaekit.testing.outcomes import NotApplicable
 
 
 def check_registers(case: Case) -> None:
@@ -103,6 +104,7 @@ def check_tensors_are_registered(case: Case) -> None:
 def check_imports_cleanly(case: Case) -> None:
     """Importing its module, in a fresh process, prints nothing and changes no global state."""
     found = fresh.report(case)
+    require(not found.failed, found.failed)
     require(not found.changed, f"importing {case.part.__module__} changes global state: {'; '.join(found.changed)}")
     require(not found.printed, f"importing {case.part.__module__} prints {found.printed[:60]!r}")
 
@@ -115,8 +117,11 @@ def check_compiles(case: Case) -> None:
             "it says compiles = False: the docstring must say why it does not compile",
         )
         return
-    failed = fresh.report(case).compiling
-    require(not failed, f"{failed}; or say compiles = False, and why in the docstring")
+    found = fresh.report(case)
+    require(not found.failed, found.failed)
+    if found.untried:
+        raise NotApplicable(found.untried)
+    require(not found.compiling, f"{found.compiling}; or say compiles = False, and why in the docstring")
 
 
 def _require_same_state(wanted: dict[str, Tensor], got: dict[str, Tensor], when: str) -> None:

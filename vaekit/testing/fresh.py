@@ -1,8 +1,4 @@
-"""What wants a fresh process: to import a part's module, and to compile the part.
-
-A server imports torch once and forks a child for each request, so that every child is as good as new and none takes the
-seconds that importing torch does.
-"""
+"""What wants a fresh process: to import a part's module, and to compile the part."""
 
 import atexit
 import importlib
@@ -11,27 +7,25 @@ import inspect
 import io
 import json
 import os
-import signal
-import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from threading import Lock
 from types import ModuleType
 from typing import Any
 
 import torch
 
 from vaekit.ambient import Ambient
+from vaekit.testing import forks
 from vaekit.testing.benches import Bench
 from vaekit.testing.case import Case, same
 from vaekit.testing.outcomes import NotApplicable
 
-_SECONDS = 300  # that a child may take
+_SECONDS = 300  # that importing a module and compiling a part may take
 _SLOW = ("torch._dynamo.backends.debugging", "torch._functorch.aot_autograd", "torch._inductor.compile_fx")
-"""What compiling imports: once for all children."""
+"""What compiling imports: once for all parts."""
 
 
 @dataclass(frozen=True)
@@ -39,103 +33,82 @@ class Findings:
     """What was seen in a fresh process.
 
     Args:
+        failed: why the part cannot be imported there; empty where it can.
         changed: the global state that importing the module changed, in words.
         printed: what that printed.
         compiling: why the part does not compile as one graph; empty where it does.
+        untried: why it cannot be said whether it does.
     """
 
-    changed: list[str]
-    printed: str
-    compiling: str
+    failed: str = ""
+    changed: list[str] = field(default_factory=list)
+    printed: str = ""
+    compiling: str = ""
+    untried: str = ""
 
 
 def report(case: Case) -> Findings:
     """What is seen of a part in a fresh process; found out once.
 
     Raises:
-        NotApplicable: where a fresh process cannot import the part.
+        NotApplicable: where there is no fresh process, or none can import the part.
     """
     part = case.part
-    if part.__module__ == "__main__" or "<locals>" in part.__qualname__:
+    try:
+        file = os.path.abspath(inspect.getfile(part))
+    except (OSError, TypeError):
+        file = ""
+    if not file or part.__module__ == "__main__" or "<locals>" in part.__qualname__:
         raise NotApplicable(f"{part.__qualname__} is not in a module that another process can import")
     request = {
         "module": part.__module__,
-        "file": inspect.getfile(part),
+        "file": file,
         "part": part.__qualname__,
         "options": case.given,
         "shapes": case.shapes,
+        "path": forks.search_path(),
     }
     return _asked(json.dumps(request))
 
 
 @cache
 def _asked(request: str) -> Findings:
-    with _ASKING:
-        server = _server()
-        assert server.stdin is not None
-        assert server.stdout is not None
-        server.stdin.write(request + "\n")
-        server.stdin.flush()
-        answer = server.stdout.readline()
-        if not _FORKS:  # then a server serves once
-            _server.cache_clear()
-    return Findings(**json.loads(answer))
+    said, ended = _server().ask(request, _SECONDS)
+    seen: dict[str, Any] = {name: value for bit in said for name, value in bit.items()}
+    if ended and not said:
+        seen["failed"] = f"importing {json.loads(request)['module']}, a fresh process {ended}"
+    elif ended:
+        seen["compiling"] = f"compiling it, a fresh process {ended}"
+    return Findings(**seen)
 
 
-_ASKING = Lock()
-_FORKS = hasattr(os, "fork")
+_SERVERS: dict[int, forks.Server] = {}
+"""By the number of the process that asks: one that was forked must not talk to that of its parent."""
 
 
-@cache
-def _server() -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"]
-    server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    atexit.register(_stop, server)
-    return server
+def _server() -> forks.Server:
+    return _SERVERS.setdefault(os.getpid(), forks.Server(__name__))
 
 
-def _stop(server: "subprocess.Popen[str]") -> None:
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.close()
-    server.stdout.close()
-    server.wait()
+@atexit.register
+def _stop() -> None:
+    if os.getpid() in _SERVERS:
+        _server().stop()
 
 
 def serve() -> None:
-    """Be the server: a request a line from standard input, an answer a line to standard output, as JSON."""
+    """Be the server."""
     for module in _SLOW:
         with suppress(ImportError):
             importlib.import_module(module)
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints must not be taken for an answer
-    for request in sys.stdin:
-        answers.write((_in_a_child if _FORKS else _answer)(request) + "\n")
-        answers.flush()
+    forks.serve(_seen)
 
 
-def _in_a_child(request: str) -> str:
-    out, into = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            signal.alarm(_SECONDS)
-            os.close(out)
-            with os.fdopen(into, "w") as pipe:
-                pipe.write(_answer(request))
-        finally:
-            os._exit(0)
-    os.close(into)
-    with os.fdopen(out) as pipe:
-        answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    ended = f"was ended by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended"
-    return answer or _failed(f"the process that imports and compiles it {ended}")
-
-
-def _answer(request: str) -> str:
+def _seen(request: str) -> Iterator[dict[str, Any]]:
+    """What is seen of a part: first of its module, and then of its compiling."""
     asked = json.loads(request)
+    sys.path[:] = asked["path"]
+    importlib.invalidate_caches()
     printed = io.StringIO()
     before = Ambient.now()
     try:
@@ -143,16 +116,13 @@ def _answer(request: str) -> str:
             found: Any = _module(asked["module"], asked["file"])
             for name in asked["part"].split("."):
                 found = getattr(found, name)
-    except (Exception, SystemExit) as error:
-        return _failed(f"importing {asked['module']} in a fresh process raises {_line(error)}")
-    changed = before.changes()
+    except BaseException as error:  # SystemExit, and what test runners raise
+        yield {"failed": f"importing {asked['module']} in a fresh process raises {_line(error)}"}
+        return
+    yield {"changed": before.changes(), "printed": printed.getvalue()}
     before.restore()
-    compiling = _compiling(Case(found, asked["options"], tuple(map(tuple, asked["shapes"])))) if found.compiles else ""
-    return json.dumps(asdict(Findings(changed, printed.getvalue(), compiling)))
-
-
-def _failed(why: str) -> str:
-    return json.dumps(asdict(Findings([], "", why)))
+    if found.compiles:
+        yield _compiling(Case(found, asked["options"], tuple(map(tuple, asked["shapes"]))))
 
 
 def _line(error: BaseException) -> str:
@@ -167,33 +137,37 @@ def _module(name: str, file: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[Path(file).stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def _compiling(case: Case) -> str:
+def _compiling(case: Case) -> dict[str, str]:
     """Why a part does not compile as one graph, or compiled gives something else; nothing where all is well."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     try:
-        wiring = case.few[-1]  # that of the widest context: without one there is less to compile
-        difference = _compiled(case.bench(wiring, training=True))
-    except Exception as error:
-        return f"torch.compile(fullgraph=True) fails with {_line(error)}"
-    return f"{wiring}: compiled, {difference}" if difference else ""
+        wiring = case.fewest[-1]  # that of the widest context: without one there is less to compile
+        difference = _compiled(case.bench(wiring, training=True), case.bench(wiring, training=True))
+    except NotApplicable as reason:
+        return {"untried": str(reason)}
+    except BaseException as error:
+        return {"compiling": f"torch.compile(fullgraph=True) fails with {_line(error)}"}
+    return {"compiling": f"{wiring}: compiled, {difference}" if difference else ""}
 
 
-def _compiled(bench: Bench) -> str:
+def _compiled(bench: Bench, twin: Bench) -> str:
+    """How a bench and its twin differ, once this is compiled; two, as training may change what a part computes with."""
+    twin.load_state_dict(bench.state_dict())  # what not only torch's generator decides
     inputs = bench.inputs(4)
     torch.manual_seed(0)
     eager = bench(*inputs)
     torch.manual_seed(0)
-    compiled = torch.compile(bench, fullgraph=True, backend="aot_eager", dynamic=False)(*inputs)
+    compiled = torch.compile(twin, fullgraph=True, backend="aot_eager", dynamic=False)(*inputs)
     for value in compiled.values():
         if value.requires_grad:
             value.sum().backward(retain_graph=True)

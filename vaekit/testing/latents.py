@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from vaekit import distributions
-from vaekit.testing.case import Case, require, same
-from vaekit.testing.spaces import stand_in
+from vaekit.testing.case import Case, require, same, stirred
 
 _SAMPLES = 4000
 
@@ -49,7 +48,7 @@ def check_draws_come_from_the_posterior(case: Case) -> None:
         h, c, _ = bench.inputs(4)
         with torch.no_grad():
             site = bench.draw(h, c, 3).sites[0]
-            q, p = bench.part.posterior(h, c), bench.prior(c[:, :0], stand_in(bench.part.root))
+            q, p = bench.part.posterior(h, c), bench.prior(c)
         for name, stated, there in (("q", q, site.q), ("p", p, site.p)):
             what = f"log {name}"
             difference = same({what: there.log_prob(site.z)}, {what: stated.log_prob(site.z)})
@@ -69,12 +68,41 @@ def check_trains_as_it_generates(case: Case) -> None:
                 require(not difference, f"between forward and generate, {difference} for the same root")
 
 
+def check_descends_as_it_trains(case: Case) -> None:
+    """With one more site below the root, `generate` draws from the prior that this site has at that root."""
+    for bench in case.benches():
+        h, c, _ = bench.inputs(4)
+        with torch.no_grad():
+            draw = bench.draw(h, c, 1)
+            if len(draw.sites) != 2 or draw.sites[1].z.shape != draw.z.shape:
+                continue
+            root, p = draw.sites[0].z[0], draw.sites[1].p
+            z = bench.part.generate(root.repeat(_SAMPLES, *(1 for _ in root.shape[1:])), c.repeat(_SAMPLES, 1))
+            got = p.log_prob(z.unflatten(0, (_SAMPLES, -1))).double()
+            wanted = p.log_prob(p.sample((_SAMPLES,))[:, 0][:, None])[:, 0].double()
+        error = ((got.var(0) + wanted.var(0)) / _SAMPLES).sqrt()
+        require(
+            bool(((got.mean(0) - wanted.mean(0)).abs() < 5 * error + 1e-3).all()),
+            f"under the prior of the second site what generate draws has log p of {got.mean().item():.4g} on the average, and "
+            f"what that draws itself {wanted.mean().item():.4g}",
+        )
+
+
+def check_h_matters(case: Case) -> None:
+    """Different features give different codes."""
+    for bench in map(stirred, case.benches()):
+        h, c, _ = bench.inputs(6)
+        with torch.no_grad():
+            code = bench.part.code(3 * h, c[:1].expand_as(c))
+        require(bool((code != code[:1]).any()), "the code is the same for six different h")
+
+
 def check_generates(case: Case) -> None:
     """`generate` makes what the decoder sees of draws from a prior."""
     for bench in case.benches():
         _, c, _ = bench.inputs(4)
         with torch.no_grad():
-            root = bench.prior(c[:, :0], stand_in(bench.part.root)).sample()
+            root = bench.prior(c).sample()
             z = bench.part.generate(root, c)
         wanted = (4, *bench.part.out_shape)
         require(tuple(z.shape) == wanted, f"generate gives {tuple(z.shape)}, where {wanted} is wanted")

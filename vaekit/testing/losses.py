@@ -1,7 +1,7 @@
 """What losses are held to besides, beside a textbook model."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,16 +15,16 @@ from vaekit.training import train
 _KNOWN: dict[str, Callable[[Trace], Tensor]] = {
     "reconstruction": lambda trace: -trace.log_px(),
     "kl": lambda trace: trace.kl(),
+    "kl_mc": lambda trace: trace.kl(),
     "nelbo": lambda trace: -trace.elbo(),
 }
-_MISNAMED = {"kl_mc": "kl", "profile": "nelbo"}
 _RUNS = 200
 _EPOCHS = 400
 
 
 def check_terms_are_finite(case: Case) -> None:
     """The loss and its parts are finite, and the parts carry no gradient."""
-    for bench in case.benches(training=True):
+    for bench in _benches(case, training=True):
         for player in bench.players:
             terms = bench.part(bench.model, *bench.inputs(5), player)
             require(bool(terms.parts), f"player {player!r} reports no parts: say what the loss is made of, in nats per example")
@@ -37,14 +37,10 @@ def check_terms_are_finite(case: Case) -> None:
 def check_parts_are_in_nats(case: Case) -> None:
     """What it calls `reconstruction`, `kl` or `nelbo` is what the Trace says: a sum over dimensions, a mean over examples."""
     compared = 0
-    for bench in case.benches():
+    for bench in _benches(case):
         x, c = bench.inputs(8)
         for player in bench.players:
             there = bench.part(bench.model, x, c, player).parts.keys()
-            for name, better in _MISNAMED.items():
-                require(
-                    name not in there, f"it reports {name}, where the KL is closed and the likelihood exact: that is {better}"
-                )
             for name in _KNOWN.keys() & there:
                 got = _mean(_part, bench, x, c, player, name)
                 wanted = _mean(_of_trace, bench, x, c, name)
@@ -60,7 +56,7 @@ def check_parts_are_in_nats(case: Case) -> None:
 
 def check_players_are_disjoint(case: Case) -> None:
     """Each player owns parameters that no other owns, and its loss reaches every one of them and no other's."""
-    for bench in case.benches(training=True):
+    for bench in _benches(case, training=True):
         owners: dict[int, str] = {}
         names = {id(p): name for name, p in bench.named_parameters()}
         for player, own in bench.players.items():
@@ -85,7 +81,7 @@ def check_players_are_disjoint(case: Case) -> None:
 
 def check_batch_doubling(case: Case) -> None:
     """Every example twice changes nothing per example, but for draws."""
-    for bench in case.benches():
+    for bench in _benches(case):
         x, c = bench.inputs(8)
         for player in bench.players:
             once = _mean(_loss, bench, x, c, player)
@@ -93,13 +89,13 @@ def check_batch_doubling(case: Case) -> None:
             require(
                 _near(once, twice),
                 f"the loss of player {player!r} is {once[0]:.4g}, and {twice[0]:.4g} with every example twice: take the mean "
-                f"over the batch, not the sum",
+                f"over the batch, not the sum; where it is of the batch as a whole, say so in expected_failures",
             )
 
 
 def check_overfits_eight_points(case: Case) -> None:
     """Trained on eight examples, the model reconstructs them; a loss that does not train the decoder falls."""
-    bench = next(iter(case.benches(training=True)))
+    bench = next(iter(_benches(case, training=True)))
     model, part = bench.model, bench.part
     x, _ = bench.inputs(8)
     decoder = {id(p) for p in model.decoder.parameters()}
@@ -112,6 +108,12 @@ def check_overfits_eight_points(case: Case) -> None:
         falls = {name: (reports[0].terms[name], reports[-1].terms[name]) for name in reports[0].terms if name.endswith("loss")}
         for name, (first, last) in falls.items():
             require(last < first, f"after {_EPOCHS} steps on eight examples {name} went from {first:.4g} to {last:.4g}")
+
+
+def _benches(case: Case, training: bool = False) -> Iterator[Any]:
+    """One bench for each width of context: what follows takes many runs."""
+    for wiring in case.fewest:
+        yield case.bench(wiring, training=training)
 
 
 def _loss(bench: Any, x: Tensor, c: Tensor, player: str) -> Tensor:
@@ -130,8 +132,7 @@ def _of_trace(bench: Any, x: Tensor, c: Tensor, name: str) -> Tensor:
 
 def _mean(value: Callable[..., Tensor], *arguments: Any) -> tuple[float, float]:
     """Mean and standard error of a scalar that draws, over many runs."""
-    with torch.no_grad():
-        values = torch.stack([value(*arguments).double() for _ in range(_RUNS)])
+    values = torch.stack([value(*arguments).detach().double() for _ in range(_RUNS)])
     return values.mean().item(), (values.std() / math.sqrt(_RUNS)).item()
 
 

@@ -604,7 +604,7 @@ class MMD(vaekit.Loss):
         kernels = [1 / (1 + torch.cdist(a, b) ** 2) for a, b in ((z, z), (p, p), (z, p))]
         gap = kernels[0].mean() + kernels[1].mean() - 2 * kernels[2].mean()
         reconstruction = -trace.log_px().mean()
-        return Terms(reconstruction + 100 * gap, {"reconstruction": reconstruction.detach(), "gap": gap.detach()})
+        return Terms(reconstruction + 10 * gap, {"reconstruction": reconstruction.detach(), "gap": gap.detach()})
 
 
 AWKWARD = [

@@ -75,6 +75,18 @@ class Case:
         for wiring in self.few:
             yield self.bench(wiring, training=training)
 
+    def stirred(self, wiring: Wiring, training: bool = False) -> Iterator[Any]:
+        """A few benches wired so, with a little noise on their parameters.
+
+        Many a good layer begins as nothing, and learns to be something; and narrow ones may begin dead, but not every time.
+        """
+        for seed in range(3):
+            bench = self.bench(wiring, seed, training)
+            with torch.no_grad():
+                for parameter in bench.parameters():
+                    parameter.add_(0.05 * torch.randn_like(parameter))
+            yield bench
+
     def built(self, arguments: Mapping[str, Any]) -> Any:
         """The part alone, in evaluation mode; None where it refuses."""
         try:
@@ -105,14 +117,6 @@ def steadily(bench: Bench, inputs: Inputs, seed: int = 1) -> dict[str, Tensor]:
     torch.manual_seed(seed)
     with torch.set_grad_enabled(not bench.by_row):
         return {name: value.detach() for name, value in bench.steady(*inputs).items()}
-
-
-def stirred(bench: Any) -> Any:
-    """The bench with a little noise on its parameters: many a good layer begins as nothing, and learns to be something."""
-    with torch.no_grad():
-        for parameter in bench.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return bench
 
 
 def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vaekit import distributions
-from vaekit.testing.case import Case, require, same, stirred
+from vaekit.testing.case import Case, require, same
 
 _SAMPLES = 4000
 
@@ -90,11 +90,14 @@ def check_descends_as_it_trains(case: Case) -> None:
 
 def check_h_matters(case: Case) -> None:
     """Different features give different codes."""
-    for bench in map(stirred, case.benches()):
-        h, c, _ = bench.inputs(6)
-        with torch.no_grad():
-            code = bench.part.code(3 * h, c[:1].expand_as(c))
-        require(bool((code != code[:1]).any()), "the code is the same for six different h")
+    for wiring in case.few:
+        differ = False
+        for bench in case.stirred(wiring):
+            h, c, _ = bench.inputs(6)
+            with torch.no_grad():
+                code = bench.part.code(3 * h, c[:1].expand_as(c))
+            differ = differ or bool((code != code[:1]).any())
+        require(differ, "the code is the same for six different h")
 
 
 def check_generates(case: Case) -> None:

@@ -1,5 +1,6 @@
 """Global state: what changed is said and put back, each thing alone; in this very process, which is none the worse for it."""
 
+import logging
 import os
 import random
 import signal
@@ -25,8 +26,8 @@ from vaekit.ambient import Ambient
 def _unharmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put back by other means what a test changes, were `restore` to fail."""
     monkeypatch.chdir(Path.cwd())
-    for stream in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, stream, getattr(sys, stream))
+    for name in ("stdout", "stderr", "excepthook"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
     for flag in ("enabled", "benchmark", "deterministic", "allow_tf32"):
         monkeypatch.setattr(cudnn, flag, getattr(cudnn, flag))
     before = [
@@ -35,10 +36,15 @@ def _unharmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (torch.set_grad_enabled, True),
         (torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()),
         (torch.set_deterministic_debug_mode, 0),
+        (torch.set_anomaly_enabled, False),
+        (lambda enabled: torch.set_autocast_enabled("cpu", enabled), False),
+        (lambda dtype: torch.set_autocast_dtype("cpu", dtype), torch.get_autocast_dtype("cpu")),
         (torch.set_num_threads, torch.get_num_threads()),
         (Distribution.set_default_validate_args, Distribution._validate_args),
         (np.random.set_state, np.random.get_state()),
         (random.setstate, random.getstate()),
+        (lambda handling: np.seterr(**handling), np.geterr()),
+        (logging.disable, logging.root.manager.disable),
     ]
     handler = signal.getsignal(signal.SIGINT)
     yield
@@ -71,6 +77,13 @@ CHANGES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: torch.set_deterministic_debug_mode("warn"),
         "torch's use of deterministic algorithms is on with warnings, was off",
     ),
+    "anomaly": (lambda: torch.autograd.set_detect_anomaly(True), "torch's anomaly mode is on, was off"),
+    "autocast": (lambda: torch.set_autocast_enabled("cpu", True), "torch's autocast on the CPU is on, was off"),
+    "autocast-entered": (lambda: torch.autocast("cpu").__enter__(), "torch's autocast on the CPU is on, was off"),
+    "autocast-dtype": (
+        lambda: torch.set_autocast_dtype("cpu", torch.float16),
+        "the dtype of torch's autocast on the CPU is torch.float16, was torch.bfloat16",
+    ),
     "threads": (_another_thread_count, "torch's number of threads is {more}, was {threads}"),
     "cudnn": (lambda: setattr(cudnn, "enabled", False), "torch.backends.cudnn.enabled is off, was on"),
     "benchmark": (lambda: setattr(cudnn, "benchmark", True), "torch.backends.cudnn.benchmark is on, was off"),
@@ -89,17 +102,32 @@ CHANGES: dict[str, tuple[Callable[[], Any], str]] = {
     "numpy-draw": (lambda: np.random.rand(), "the state of NumPy's random generator is another"),
     "python-seed": (lambda: random.seed(7), "the state of Python's random generator is another"),
     "python-draw": (random.random, "the state of Python's random generator is another"),
+    "numpy-errors": (
+        lambda: np.seterr(all="raise"),
+        "NumPy's handling of floating-point errors is divide raise, over raise, under raise, invalid raise, "
+        "was divide warn, over warn, under ignore, invalid warn",
+    ),
     "directory": (lambda: os.chdir("/"), "the working directory is /, was {directory}"),
     "stdout": (lambda: setattr(sys, "stdout", sys.stderr), "sys.stdout is another"),
     "stderr": (lambda: setattr(sys, "stderr", None), "sys.stderr is another"),
+    "excepthook": (lambda: setattr(sys, "excepthook", print), "sys.excepthook is another"),
+    "logging": (logging.disable, "the level of logging.disable is CRITICAL, was NOTSET"),
     "sigint": (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), "the handler of SIGINT is another"),
     "warnings": (
         lambda: warnings.simplefilter("ignore"),
-        "Python's warning filter is ignore everything, was narrower",
+        "the filter of all warnings is ignore, was not set",
     ),
     "warnings-at-the-end": (
         lambda: warnings.filterwarnings("ignore", append=True),
-        "Python's warning filter is ignore everything, was narrower",
+        "the filter of all warnings is ignore, was not set",
+    ),
+    "warnings-are-errors": (
+        lambda: warnings.simplefilter("error"),
+        "the filter of all warnings is error, was not set",
+    ),
+    "warnings-both": (
+        lambda: (warnings.simplefilter("error"), warnings.simplefilter("always")),
+        "the filter of all warnings is always before error, was not set",
     ),
 }
 
@@ -111,6 +139,8 @@ def test_a_change_is_said_and_put_back(name: str, tmp_path: Path, monkeypatch: p
     threads = torch.get_num_threads()
     change, said = CHANGES[name]
     with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore", DeprecationWarning)
         before, filters = Ambient.now(), list(warnings.filters)
         assert before.changes() == []
         change()
@@ -142,15 +172,24 @@ def test_what_libraries_do_on_import_is_left_to_them(monkeypatch: pytest.MonkeyP
         assert before.changes() == []
 
 
-def test_a_filter_that_was_there_may_go() -> None:
+def test_filters_are_put_back_and_narrow_ones_that_were_added_stay() -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before = Ambient.now()
-        warnings.simplefilter("ignore")
-        assert before.changes() == []
-        warnings.simplefilter("error")
         warnings.resetwarnings()
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", UserWarning)
+        before, (user, every) = Ambient.now(), warnings.filters
+        warnings.simplefilter("error")
         assert before.changes() == []
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore", ResourceWarning)
+        resource = warnings.filters[0]
+        assert before.changes() == ["the filter of all warnings is not set, was error"]
+        before.restore()
+        assert warnings.filters == [resource, user, every]
+        warnings.simplefilter("ignore")
+        assert before.changes() == ["the filter of all warnings is ignore before error, was error"]
+        before.restore()
+        assert warnings.filters == [resource, user, every]
 
 
 def test_warnings_are_seen_again_after_restoring() -> None:

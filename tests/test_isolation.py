@@ -3,6 +3,9 @@ names the package, the reason and the cure."""
 
 import json
 import sys
+import threading
+import time
+import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -15,9 +18,10 @@ import pytest
 import torch
 
 import vaekit
-from vaekit import compatibility, registry
+from vaekit import cli, compatibility, registry
 from vaekit import plugins as manager
 from vaekit.ambient import Ambient
+from vaekit.blocks import drawing
 from vaekit.compatibility import check_built_for
 from vaekit.errors import PluginError
 from vaekit.loading import Plugin, load
@@ -99,6 +103,7 @@ BROKEN = {
         "raise RuntimeError('\\x1b[31mred\\nand' + 400 * ' long')\n",
         "RuntimeError: \\x1b[31mred and" + 33 * " long" + " lo... (MODULE.py, line 1): " + ASK,
     ),
+    "names-a-number": ("raise ImportError('odd', name=3)\n", "ImportError: odd (MODULE.py, line 1): " + ASK),
     "exits": ("raise SystemExit('bye')\n", "SystemExit: bye (MODULE.py, line 1): " + ASK),
     "exits-in-hook": (_good("return [Doubled]", "import sys; sys.exit(3)"), "SystemExit: 3 (MODULE.py, line 17): " + ASK),
     "looks-up": ("from vaekit import registry\nregistry.list()\n", LOOKUP + " (MODULE.py, line 2): " + ASK),
@@ -238,13 +243,19 @@ NOISY = "print('hello\\x1b[31m', 'there')\n" + GOOD.replace('"doubled"', '"noisy
 RESTLESS = (
     GOOD.replace('"doubled"', '"restless"')
     + """
-import os, random, numpy
+import logging, os, random, sys, warnings, numpy
 torch.set_default_dtype(torch.float64)
 torch.distributions.Distribution.set_default_validate_args(False)
+torch.autograd.set_detect_anomaly(True)
+torch.set_autocast_enabled("cpu", True)
 torch.manual_seed(7)
 numpy.random.seed(7)
 random.seed(7)
+numpy.seterr(over="raise")
 os.chdir("/")
+sys.excepthook = print
+logging.disable()
+warnings.simplefilter("error")
 """
 )
 NOTES = {
@@ -252,11 +263,16 @@ NOTES = {
         f"it changed {what} when it was loaded (put back): leave that as it is on import"
         for what in (
             "torch's default dtype to torch.float64",
+            "torch's anomaly mode to on",
+            "torch's autocast on the CPU to on",
             "torch.distributions' validation of arguments to off",
             "the state of torch's random generator",
             "the state of NumPy's random generator",
-            "the state of Python's random generator",
+            "NumPy's handling of floating-point errors to divide warn, over raise, under ignore, invalid warn",
             "the working directory to /",
+            "sys.excepthook",
+            "the level of logging.disable to CRITICAL",
+            "the filter of all warnings to error",
         )
     ],
     "noisy": ["it printed 'hello\\x1b[31m there …' when it was loaded: remove the print, or write to sys.stderr"],
@@ -276,6 +292,10 @@ ENTRIES = {
         "gone = gone_for_good",
         "ModuleNotFoundError: No module named 'gone_for_good': "
         "a file of its own is missing: pip install --force-reinstall PACKAGE, or pip uninstall PACKAGE",
+    ),
+    "hy-phen": (
+        "hy-phen = hy-phen",
+        "its entry point names 'hy-phen', which is no module: write the module's name, such as hy_phen",
     ),
     "vaekit-hollow": (
         "plugin = vaekit_hollow:plugin",
@@ -366,7 +386,8 @@ def test_the_table_is_safe_to_print_and_says_what_else_there_is(installed: "Envi
     assert rows["good"].endswith("  encoder doubled")
     assert rows["two-doors (front)"].endswith("  encoder halved")
     assert rows["two-doors (back)"].endswith("  encoder halved")
-    assert lines[-10:] == [
+    at = lines.index(f"note on noisy: {NOTES['noisy'][0]}")
+    assert lines[at:] == [
         *(f"note on noisy: {note}" for note in NOTES["noisy"]),
         *(f"note on restless: {note}" for note in NOTES["restless"]),
         "clash: encoder 'shared' is brought by first and second, and so not in use: "
@@ -455,14 +476,21 @@ def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str)
 def _only(entry: EntryPoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the environment had this plugin and no other."""
     monkeypatch.setattr(manager, "entry_points", lambda group: [entry])
-    monkeypatch.setattr(manager, "_loaded", cache(manager._loaded.__wrapped__))
+    _nothing_loaded(monkeypatch)
+
+
+def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for function in ("_loaded", "_load_all"):
+        monkeypatch.setattr(manager, function, cache(getattr(manager, function).__wrapped__))
 
 
 def test_a_plugin_that_changes_global_state_stays_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = _module(tmp_path, monkeypatch, "restless_here", RESTLESS)
-    before = Ambient.now()
-    plugin = load(entry)
-    assert before.changes() == []
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        before = Ambient.now()
+        plugin = load(entry)
+        assert before.changes() == []
     assert [part.name for part in plugin.parts] == ["restless"]
     assert list(plugin.notes) == NOTES["restless"]
 
@@ -529,6 +557,75 @@ def test_a_module_that_looks_parts_up_when_a_user_imports_it(tmp_path: Path, mon
     assert plugin.error == "it looks parts up while it is imported: do so in a function that is called later"
 
 
+def test_a_plugin_that_waits_for_a_thread_that_looks_parts_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+        from concurrent.futures import ThreadPoolExecutor
+        from vaekit import registry
+        ThreadPoolExecutor().submit(registry.list).result()
+    """
+    monkeypatch.setattr(manager, "PATIENCE", 0.1)
+    _only(_module(tmp_path, monkeypatch, "waits_for_itself", dedent(code)), monkeypatch)
+    [plugin] = manager.plugins().all
+    assert plugin.error == (
+        "PluginError: plugins have been loading in another thread for 0.1 s, unknown at present: where that waits for this "
+        "thread, look parts up in a function that is called later; else try again (waits_for_itself.py, line 4): "
+        "pip install --upgrade unknown, or pip uninstall unknown"
+    )
+
+
+SLOW = "import time\ntime.sleep(0.1)\n" + STRIPES
+
+
+def _thread(function: Callable[[], Any]) -> threading.Thread:
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_who_draws_from_a_seed_waits_while_plugins_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the plugin is held to have drawn, and the draws are taken back in their midst."""
+    _only(_module(tmp_path, monkeypatch, "slow_one", SLOW), monkeypatch)
+    loaded, drawn = threading.Event(), []
+
+    def draw() -> None:
+        while not manager._busy:
+            time.sleep(0.001)
+        with drawing(3, torch.device("cpu")):
+            drawn.append(torch.rand(2))
+            loaded.wait(5)
+            drawn.append(torch.rand(2))
+
+    before = Ambient.now()
+    thread = _thread(draw)
+    [plugin] = manager.plugins().all
+    loaded.set()
+    thread.join(5)
+    assert (plugin.error, plugin.notes, before.changes()) == ("", (), [])
+    assert torch.equal(torch.cat(drawn), torch.rand(4, generator=torch.Generator().manual_seed(3)))
+
+
+def test_a_look_up_waits_for_who_draws_as_long_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who draws may look parts up, though others wait to do so: neither waits for the other for ever."""
+    monkeypatch.setattr(manager, "PATIENCE", 0.3)
+    _only(_module(tmp_path, monkeypatch, "slow_two", SLOW), monkeypatch)
+    draws, found = threading.Event(), []
+
+    def draw() -> None:
+        with drawing(0, torch.device("cpu")):
+            draws.set()
+            time.sleep(0.4)
+            found.append(manager.plugins())
+
+    def look() -> None:
+        draws.wait(5)
+        found.append(manager.plugins())
+
+    for thread in (_thread(draw), _thread(look)):
+        thread.join(5)
+    assert len(found) == 2
+    assert found[0] is found[1]
+
+
 def _brings(package: str, part: type[vaekit.Part]) -> Plugin:
     return Plugin(package, "1.2", package, (part,))
 
@@ -563,6 +660,130 @@ def test_an_unknown_part_may_be_of_a_package_that_is_left_out(monkeypatch: pytes
         "unknown encoder 'trebled' (installed: mlp)\n"
         "VAEKIT_PLUGINS leaves out a, b: add what brings it, or unset VAEKIT_PLUGINS"
     )
+
+
+def test_a_package_however_it_is_spelt() -> None:
+    mine = _brings("vaekit-rv-latent", registry.find("encoder", "mlp"))
+    loaded = Plugins([_brings("vaekit", registry.find("encoder", "mlp")), mine])
+    for name in ("vaekit-rv-latent", "vaekit_rv_latent", "Vaekit.RV--Latent"):
+        assert loaded.of(name) == [mine]
+    assert loaded.of("vaekit-rv") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Vaekit_Conv", "VAEKIT_PLUGINS leaves out vaekit-conv: add it there, or unset VAEKIT_PLUGINS"),
+        (
+            "typing_extensions",
+            "package typing-extensions is installed and brings no plugin: give its pyproject.toml the lines "
+            '[project.entry-points.vaekit] and typing-extensions = "typing_extensions", and install it again',
+        ),
+        (
+            "vaekit-cnv",
+            "no package, part or data set is called 'vaekit-cnv'; did you mean 'vaekit-conv'? (packages: vaekit; "
+            "`vaekit parts` lists the parts)",
+        ),
+        ("", "no package, part or data set is called '' (packages: vaekit; `vaekit parts` lists the parts)"),
+    ],
+)
+def test_what_brings_nothing_to_check(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = Plugins([_brings("vaekit", registry.find("encoder", "mlp"))], left_out=("vaekit-conv",))
+    monkeypatch.setattr(manager, "_loaded", lambda: loaded)
+    with pytest.raises(vaekit.UnknownPart) as caught:
+        cli.app(["check", name], standalone_mode=False)
+    assert str(caught.value) == said
+
+
+def test_the_table_of_checks_is_safe_to_print(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "\x1b[31mred\nand" + 200 * " long"
+    loaded = Plugins([Plugin("mine", "1.2", "mi\nne\x1b[0m", error=said)])
+    monkeypatch.setattr(manager, "_loaded", lambda: loaded)
+    assert cli.app(["check", "mine"], standalone_mode=False) == 1
+    rows = capsys.readouterr().out.splitlines()[1:-2]
+    name = r"plugin mi ne\x1b[0m".ljust(32)
+    shown = (r"\x1b[31mred and" + 200 * " long")[:597] + "..."
+    assert rows == [
+        f"{name}  loads                               FAILED: {shown}",
+        f"{name}  loads-cleanly                       ok",
+        f"{name}  clashes-with-no-other               ok",
+    ]
+    assert cli.app(["check", "mine", "--json"], standalone_mode=False) == 1
+    first = json.loads(capsys.readouterr().out)[0]
+    assert first == {
+        "part": "plugin mi\nne\x1b[0m",
+        "check": "loads",
+        "outcome": "FAILED",
+        "message": said,
+        "seconds": 0.0,
+    }
+
+
+@pytest.mark.parametrize("garbled", [False, True])
+def test_what_metadata_hold_harms_no_other(garbled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the entry points of one package cannot be read, Python's own list of them all is an error."""
+    (tmp_path / "stripy.py").write_text(STRIPES, encoding="utf-8")
+    metadata = {
+        "latin_1": b"Name: Latin.1\nVersion: 1.2\nAuthor: J\xf6rg\n",
+        "nameless": b"Metadata-Version: 2.1\nName:\n",
+        "later": b"Name: later\nVersion: 1\nRequires-Dist: vaekit>=7\n",
+        **({"garbled": b"Name: Garb_led\nVersion: 3\n", "unequal": b"Name: unequal\n"} if garbled else {}),
+    }
+    entries = {"garbled": b"[else]\n# J\xf6rg\n", "unequal": b"[else]\nsign"}
+    for name, text in metadata.items():
+        folder = tmp_path / f"{name}-1.2.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_bytes(text)
+        (folder / "entry_points.txt").write_bytes(entries.get(name, b"[vaekit]\nmine = stripy\n"))
+    before = {plugin.package: plugin for plugin in manager.plugins().all}
+    monkeypatch.syspath_prepend(tmp_path)
+    _nothing_loaded(monkeypatch)
+    loaded = {plugin.package: plugin for plugin in manager.plugins().all}
+    undecodable = "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xf6 in position"
+    cure = f"delete {tmp_path}/FOLDER-1.2.dist-info and install it again"
+    broken = {
+        "latin-1": f"its metadata cannot be read, nor by pip ({undecodable} 36: invalid start byte): "
+        + cure.replace("FOLDER", "latin_1"),
+        "later": f"it was built for vaekit>=7 and this is vaekit {vaekit.__version__}: pip install --upgrade vaekit",
+    }
+    if garbled:
+        broken["garb-led"] = (
+            f"its entry points cannot be read, nor by pip ({undecodable} 10: invalid start byte): "
+            + cure.replace("FOLDER", "garbled")
+        )
+        broken["unequal"] = loaded["unequal"].error  # in words that differ from one Python to the next
+        assert broken["unequal"].startswith("its entry points cannot be read, nor by pip (TypeError: ")
+    errors = {package: plugin.error for package, plugin in loaded.items() if plugin.error}
+    assert errors == broken
+    assert {package: loaded[package].version for package in errors if package != "unequal"} == {
+        "latin-1": "unknown",
+        "later": "1",
+        **({"garb-led": "3"} if garbled else {}),
+    }
+    assert [dataset.name for dataset in loaded["nameless"].datasets] == ["stripes"]
+    assert loaded["nameless"].version == "unknown"
+    for package, plugin in before.items():
+        assert loaded[package].parts == plugin.parts
+    monkeypatch.setenv("VAEKIT_PLUGINS", "nameless")
+    _nothing_loaded(monkeypatch)
+    assert manager.plugins().left_out == tuple(sorted({*before, *errors} - {"vaekit"}))
+
+
+@pytest.mark.parametrize(
+    ("value", "likely"),
+    [
+        ("pkg.sub-module", "pkg.sub_module"),
+        ("pkg:at-tribute", "pkg"),
+        ("hy-phen:plugin [extra]", "hy_phen"),
+        (".relative", "relative"),
+        ("a..b", "a_b"),
+        ("", "vaekit_bar"),
+        ("-", "vaekit_bar"),
+    ],
+)
+def test_an_entry_point_that_names_no_module(value: str, likely: str) -> None:
+    error = load(EntryPoint("mine", value, "vaekit")).error
+    assert error == f"its entry point names {value!r}, which is no module: write the module's name, such as {likely}"
 
 
 class _Stated(Distribution):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from environment import Environment
 
 PARTS = [kind for kind in scaffold.KINDS if kind != "dataset"]
+ODD = "New.Odd_Name"
+"""A package of a data set whose name is legal, and not how pip spells it."""
 
 
 def _new(*arguments: str) -> None:
@@ -36,6 +38,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("new") / "packages"
     for kind in scaffold.KINDS:
         _new(_name(kind), "--kind", kind, "--output", str(folder))
+    _new(ODD, "--kind", "dataset", "--output", str(folder))
     return folder
 
 
@@ -45,7 +48,7 @@ def installed(
 ) -> "Environment":
     """An environment with all of them, as an author installs them."""
     environment = environments(tmp_path_factory.mktemp("authors") / "env")
-    options = [option for kind in scaffold.KINDS for option in ("--editable", str(packages / _name(kind)))]
+    options = [option for name in (*map(_name, scaffold.KINDS), ODD) for option in ("--editable", str(packages / name))]
     environment.install("--no-build-isolation", "--no-deps", *options)
     return environment
 
@@ -68,6 +71,14 @@ def test_its_own_tests_pass_as_its_workflow_runs_them(packages: Path, installed:
     assert "none failed" in installed.vaekit("check", package.name)
 
 
+def test_it_is_checked_by_the_name_that_its_files_say(packages: Path, installed: "Environment") -> None:
+    for file in ("README.md", ".github/workflows/test.yml"):
+        assert f"vaekit check {ODD}\n" in (packages / ODD / file).read_text()
+    rows = installed.vaekit("check", ODD).splitlines()
+    assert rows[1].split() == ["plugin", "new-odd-name", "loads", "ok"]
+    assert "none failed" in rows[-1]
+
+
 def test_style_and_types(packages: Path, tmp_path: Path) -> None:
     def run(*command: str) -> None:
         done = subprocess.run([sys.executable, "-m", *command], cwd=packages, capture_output=True, text=True, check=False)
@@ -76,7 +87,7 @@ def test_style_and_types(packages: Path, tmp_path: Path) -> None:
     run("ruff", "check", "--no-cache", ".")
     run("ruff", "format", "--no-cache", "--check", ".")
     modules = [str(path.parent) for path in sorted(packages.glob("*/*/__init__.py"))]
-    assert len(modules) == len(scaffold.KINDS)
+    assert len(modules) == len(scaffold.KINDS) + 1
     run("mypy", "--strict", "--cache-dir", str(tmp_path), *modules)
 
 

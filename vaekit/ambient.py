@@ -1,12 +1,13 @@
 """What all code in a process shares, from torch's default dtype to the working directory: seen, compared and put back."""
 
+import logging
 import os
 import random
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import eq, is_
@@ -15,6 +16,10 @@ from typing import Any, Self
 import torch
 from torch.backends import cudnn
 from torch.distributions import Distribution
+
+
+DRAWN = "the state of Python's random generator"
+"""What harmless code changes as well: some type checkers draw from it at every call, and some libraries on import."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,13 @@ class Change:
 class Ambient:
     """Global state as it is at one moment: `before = Ambient.now()`, and later `before.changes()` and `before.restore()`.
 
-    It holds torch's defaults, flags and number of threads, the states of the random generators of torch (CPU), NumPy and
-    Python, the working directory, `sys.stdout` and `sys.stderr`, the handler of SIGINT, and whether all warnings are ignored.
-    It never starts CUDA. What belongs to a thread, such as torch's recording of gradients, is that of the calling thread.
+    It holds torch's defaults, flags, CPU autocast and number of threads; the states of the random generators of torch (CPU),
+    NumPy and Python; how NumPy handles floating-point errors; the working directory; `sys.stdout`, `sys.stderr` and
+    `sys.excepthook`; the handler of SIGINT; the level of `logging.disable`; and the filters of all warnings. It leaves out
+    narrower filters and `os.environ`, which libraries add to when they are imported. It never starts CUDA.
+
+    What belongs to a thread, such as torch's recording of gradients, is that of the calling thread. What other threads do
+    meanwhile cannot be told apart: where one draws, that is a change, and restoring takes its draws back.
     """
 
     def __init__(self, values: "dict[_Item, Any]") -> None:
@@ -135,23 +144,37 @@ def _sigint() -> Any:
     return signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else _UNREADABLE
 
 
-def _stream(name: str) -> _Item:
-    def write(stream: Any) -> None:
+def _numpy_errors() -> Any:
+    return sys.modules["numpy"].geterr()
+
+
+def _set_numpy_errors(handling: dict[str, str]) -> None:
+    sys.modules["numpy"].seterr(**handling)
+
+
+def _of_sys(name: str) -> _Item:
+    def write(value: Any) -> None:
         _replaced.append(getattr(sys, name))
-        setattr(sys, name, stream)
+        setattr(sys, name, value)
 
     return _Item(f"sys.{name}", lambda: getattr(sys, name), write, _wordless, is_)
 
 
 _replaced: list[Any] = []
-"""Streams that were taken away again: thrown away, a wrapper would close what it wraps."""
-_IGNORE_ALL = ("ignore", None, Warning, None, 0)
+"""Streams, for one, that were taken away again: thrown away, a wrapper would close what it wraps."""
 
 
-def _set_ignored(ignored: bool) -> None:
+def _for_all(filters: Iterable[Any]) -> list[str]:
+    """What is done with all warnings that no filter before it takes, the first to be asked first."""
+    return [action for action, *which in filters if which == [None, Warning, None, 0]]
+
+
+def _set_filters(was: tuple[Any, ...]) -> None:
+    """As they were, with the narrow ones that libraries have added since."""
+    added = [one for one in warnings.filters if one not in was and not _for_all([one])]
+    warnings.resetwarnings()
     filters: Any = warnings.filters
-    while not ignored and _IGNORE_ALL in filters:
-        filters.remove(_IGNORE_ALL)
+    filters.extend([*added, *was])
 
 
 _ITEMS = (
@@ -165,6 +188,18 @@ _ITEMS = (
         torch.set_deterministic_debug_mode,
         words=["off", "on with warnings", "on"].__getitem__,
     ),
+    _Item("torch's anomaly mode", torch.is_anomaly_enabled, torch.set_anomaly_enabled, words=_on),
+    _Item(
+        "torch's autocast on the CPU",
+        lambda: torch.is_autocast_enabled("cpu"),
+        lambda enabled: torch.set_autocast_enabled("cpu", enabled),
+        words=_on,
+    ),
+    _Item(
+        "the dtype of torch's autocast on the CPU",
+        lambda: torch.get_autocast_dtype("cpu"),
+        lambda dtype: torch.set_autocast_dtype("cpu", dtype),
+    ),
     _Item("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     *map(_cudnn, ("enabled", "benchmark", "deterministic", "allow_tf32")),
     _Item(
@@ -175,15 +210,22 @@ _ITEMS = (
     ),
     _Item("the state of torch's random generator", torch.get_rng_state, torch.set_rng_state, _wordless, torch.equal),
     _Item("the state of NumPy's random generator", _numpy_state, _set_numpy_state, _wordless, _same_numpy),
-    _Item("the state of Python's random generator", random.getstate, random.setstate, _wordless),
-    _Item("the working directory", os.getcwd, os.chdir),
-    *map(_stream, ("stdout", "stderr")),
-    _Item("the handler of SIGINT", _sigint, lambda handler: signal.signal(signal.SIGINT, handler), _wordless),
+    _Item(DRAWN, random.getstate, random.setstate, _wordless),
     _Item(
-        "Python's warning filter",
-        lambda: _IGNORE_ALL in warnings.filters,
-        _set_ignored,
-        words=lambda ignored: "ignore everything" if ignored else "narrower",
-        same=lambda was, now: was or not now,
+        "NumPy's handling of floating-point errors",
+        _numpy_errors,
+        _set_numpy_errors,
+        words=lambda handling: ", ".join(f"{error} {done}" for error, done in handling.items()),
+    ),
+    _Item("the working directory", os.getcwd, os.chdir),
+    *map(_of_sys, ("stdout", "stderr", "excepthook")),
+    _Item("the handler of SIGINT", _sigint, lambda handler: signal.signal(signal.SIGINT, handler), _wordless),
+    _Item("the level of logging.disable", lambda: logging.root.manager.disable, logging.disable, logging.getLevelName),
+    _Item(
+        "the filter of all warnings",
+        lambda: tuple(warnings.filters),
+        _set_filters,
+        words=lambda filters: " before ".join(_for_all(filters)) or "not set",
+        same=lambda was, now: _for_all(was) == _for_all(now),
     ),
 )

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from vaekit.errors import ConfigError
 
-_LOCK = RLock()
+DRAWING = RLock()
+"""Held while torch's generators are seeded, and while plugins load, which may draw: one thread at a time."""
 
 
 @contextmanager
 def drawing(seed: int | None, device: torch.device) -> Iterator[None]:
     """A block that draws: from `seed`, with torch's generators put back after; one thread at a time."""
-    with _LOCK:
+    with DRAWING:
         if seed is None:
             yield
             return
@@ -60,7 +61,7 @@ class Randomness:
         self.state: list[Tensor] = []
 
     def __enter__(self) -> None:
-        _LOCK.acquire()
+        DRAWING.acquire()
         self.outside = self._now()
         if self.state:
             self._set(self.state)
@@ -70,7 +71,7 @@ class Randomness:
     def __exit__(self, *_: object) -> None:
         self.state = self._now()
         self._set(self.outside)
-        _LOCK.release()
+        DRAWING.release()
 
     def _now(self) -> list[Tensor]:
         return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self.cuda)]

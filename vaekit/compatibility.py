@@ -7,6 +7,7 @@ from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from vaekit.diagnosis import unreadable
 from vaekit.errors import PluginError
 
 
@@ -18,11 +19,11 @@ def check_built_for(distribution: Distribution, package: str) -> None:
         package: its name.
 
     Raises:
-        PluginError: saying what it requires, what there is, and which of the two to upgrade.
+        PluginError: saying what it requires, what there is, and which of the two to upgrade; or that it cannot be read.
     """
     here = Version(version("vaekit"))
     wanted = SpecifierSet()
-    for line in distribution.requires or ():
+    for line in _required(distribution):
         wanted &= _on_vaekit(line)
     unmet = [specifier for specifier in wanted if not specifier.contains(here, prereleases=True)]
     if unmet:
@@ -30,6 +31,13 @@ def check_built_for(distribution: Distribution, package: str) -> None:
         raise PluginError(
             f"it was built for vaekit{_in_order(wanted)} and this is vaekit {here}: pip install --upgrade {upgrade}"
         )
+
+
+def _required(distribution: Distribution) -> list[str]:
+    try:
+        return distribution.requires or []
+    except Exception as error:  # metadata in another encoding than UTF-8, or none at all
+        raise PluginError(unreadable("metadata", error, distribution)) from None
 
 
 def _on_vaekit(line: str) -> SpecifierSet:

@@ -1,6 +1,7 @@
 """Why a plugin is out of use, in one line: what it raised, where in its own files, and what to do."""
 
 import traceback
+from importlib.metadata import Distribution
 from pathlib import Path
 
 from vaekit.errors import PluginError, short
@@ -17,8 +18,23 @@ def reason(error: BaseException, module: str, package: str) -> str:
     place = _place(error, _root(module))
     if isinstance(error, PluginError) and not place:
         return short(error, 600)  # vaekit's own words, which say what to do
-    said = short(f"{type(error).__name__}: {_text(error)}".removesuffix(": "), 200)
-    return f"{said}{place}: {_cure(error, module, package)}"
+    return f"{_said(error)}{place}: {_cure(error, module, package)}"
+
+
+def unreadable(what: str, error: Exception, distribution: Distribution) -> str:
+    """That what is installed with a package cannot be read, for people; pip can then neither replace nor remove it.
+
+    Args:
+        what: it is.
+        error: that was raised.
+        distribution: the package.
+    """
+    folder = short(getattr(distribution, "_path", "its folder of metadata"), 300)
+    return f"its {what} cannot be read, nor by pip ({_said(error)}): delete {folder} and install it again"
+
+
+def _said(error: BaseException) -> str:
+    return short(f"{type(error).__name__}: {_text(error)}".removesuffix(": "), 200)
 
 
 def _text(error: BaseException) -> str:
@@ -41,7 +57,7 @@ def _place(error: BaseException, root: str) -> str:
 
 
 def _cure(error: BaseException, module: str, package: str) -> str:
-    missing = _root(error.name or "") if isinstance(error, ImportError) else ""
+    missing = _root(str(error.name or "")) if isinstance(error, ImportError) else ""
     lacks = isinstance(error, AttributeError) and _text(error).startswith(("module 'vaekit'", "module 'vaekit."))
     if lacks or missing == "vaekit":
         return f"it was made for another vaekit: pip install --upgrade vaekit {package}"

@@ -1,21 +1,22 @@
 """One plugin, loaded apart from all others: what it brings, or why it is out of use, and what it did besides."""
 
 import io
+import re
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint
 from typing import Any
 
 import pluggy
 from packaging.utils import canonicalize_name
 
 from vaekit import hookspecs
-from vaekit.ambient import Ambient
+from vaekit.ambient import DRAWN, Ambient
 from vaekit.compatibility import check_built_for
 from vaekit.contract import check_dataset, check_part
 from vaekit.data.catalog import DataSet
@@ -58,22 +59,23 @@ def load(entry: EntryPoint) -> Plugin:
 
     Standard output is held back meanwhile: a result that is one JSON document stays one.
     """
-    package = package_of(entry)
+    package = package_of(entry.dist)
     brought: dict[str, list[Any]] = {hook: [] for hook in _HOOKS}
-    error = trace = ""
+    module = error = trace = ""
     with _silence() as printed, _put_back() as changed:
         start = time.perf_counter()
         try:
+            module = _module(entry)
             brought = _brought(entry, package)
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # whatever a plugin raises, SystemExit too, is its own affair: go on without it
-            error = reason(raised, entry.module, package)
+            error = reason(raised, module, package)
             trace = "" if isinstance(raised, PluginError) else traceback.format_exc()
         seconds = time.perf_counter() - start
     return Plugin(
         package,
-        _stated(entry, "Version"),
+        stated(entry.dist, "Version"),
         short(entry.name),
         tuple(brought["vaekit_parts"]),
         tuple(brought["vaekit_datasets"]),
@@ -84,17 +86,40 @@ def load(entry: EntryPoint) -> Plugin:
     )
 
 
-def package_of(entry: EntryPoint) -> str:
-    """The distribution that an entry point is of."""
-    return canonicalize_name(_stated(entry, "Name"))
+def package_of(distribution: Distribution | None) -> str:
+    """The name of a distribution; that of its metadata's folder where they do not say it."""
+    name = stated(distribution, "Name")
+    if name == UNKNOWN:
+        with suppress(Exception):
+            name = short(getattr(distribution, "_normalized_name", UNKNOWN))
+    return canonicalize_name(name)
 
 
-def _stated(entry: EntryPoint, field: str) -> str:
-    there = entry.dist.metadata.get_all(field) if entry.dist else None
-    return short(there[0]) if there else "unknown"
+def stated(distribution: Distribution | None, field: str) -> str:
+    """What a distribution says of itself in its metadata, where they can be read and say it."""
+    there = None
+    with suppress(Exception):  # another encoding than UTF-8, no metadata at all
+        there = distribution and distribution.metadata.get_all(field)
+    return short(there[0]) or UNKNOWN if there else UNKNOWN
 
 
+UNKNOWN = "unknown"
 _HOOKS = [name for name in dir(hookspecs) if name.startswith("vaekit_")]
+
+
+def _module(entry: EntryPoint) -> str:
+    """The module that an entry point names; its own property is an error where there is none."""
+    named = _REFERENCE.fullmatch(entry.value)
+    if not named:
+        likely = "_".join(re.findall(_DOTTED, re.split(r"[:[]", entry.value)[0])) or "vaekit_bar"
+        raise PluginError(
+            f"its entry point names {short(repr(entry.value))}, which is no module: write the module's name, such as {likely}"
+        )
+    return named[1]
+
+
+_DOTTED = r"\w+(?:\.\w+)*"
+_REFERENCE = re.compile(rf"({_DOTTED})\s*(?::\s*{_DOTTED}\s*)?(?:\[.*\])?")
 
 
 def _brought(entry: EntryPoint, package: str) -> dict[str, list[Any]]:
@@ -155,7 +180,7 @@ def _put_back() -> Iterator[list[str]]:
         changes = before.differences()
         before.restore()
         left = {change.what for change in before.differences()} if changes else set()
-        for change in changes:
+        for change in (change for change in changes if change.what != DRAWN):
             value = f" to {short(change.now)}" if change.now else ""
             done = "cannot be put back" if change.what in left else "put back"
             notes.append(f"it changed {change.what}{value} when it was loaded ({done}): leave that as it is on import")

@@ -5,21 +5,24 @@ Plugins load on the first look-up, never on import. One that fails is remembered
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from threading import RLock
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from vaekit.blocks import DRAWING
+from vaekit.diagnosis import unreadable
 from vaekit.errors import PluginError
-from vaekit.loading import GROUP, Plugin, load, package_of
+from vaekit.loading import GROUP, Plugin, load, package_of, stated
 
 __all__ = ["ALLOWED", "Plugin", "Plugins", "plugins"]
 
 ALLOWED = "VAEKIT_PLUGINS"
+PATIENCE = 60.0
+"""Seconds for which a look-up waits while another thread loads plugins; one of them may be waiting for that very look-up."""
 
 
 class Plugins:
@@ -74,8 +77,8 @@ class Plugins:
         return self._origin.get(id(item))
 
     def of(self, package: str) -> list[Plugin]:
-        """The plugins that come in a package."""
-        return [plugin for plugin in self.all if plugin.package == package]
+        """The plugins that come in a package, however its name is spelt."""
+        return [plugin for plugin in self.all if plugin.package == canonicalize_name(package)]
 
     def broken(self) -> list[Plugin]:
         """The plugins that are out of use."""
@@ -86,37 +89,81 @@ def plugins() -> Plugins:
     """The plugins of this environment, loaded on the first call.
 
     Raises:
-        PluginError: where a plugin asks for them while it is loaded.
+        PluginError: where a plugin asks for them while it is loaded, by itself or in a thread that it waits for.
     """
-    with _LOADING:
-        if _busy:
-            raise PluginError("parts are looked up while plugins load: look them up in a function that is called later")
-        return _loaded()
+    return _loaded()
 
 
-_LOADING = RLock()
 _busy: list[str] = []
+"""The package that is being loaded."""
 
 
 @cache
 def _loaded() -> Plugins:
-    distinct = {(package_of(entry), entry.name): entry for entry in entry_points(group=GROUP)}
-    found = [(package, entry) for (package, _), entry in sorted(distinct.items())]
+    """One thread loads them, while no other draws, and the others wait for it; no look-up waits from then on."""
+    while not DRAWING.acquire(timeout=PATIENCE):
+        at = ", ".join(_busy)
+        if at:
+            raise PluginError(
+                f"plugins have been loading in another thread for {PATIENCE:g} s, {at} at present: "
+                "where that waits for this thread, look parts up in a function that is called later; else try again"
+            )
+    try:
+        if _busy:
+            raise PluginError("parts are looked up while plugins load: look them up in a function that is called later")
+        return _load_all()
+    finally:
+        DRAWING.release()
+
+
+@cache
+def _load_all() -> Plugins:
+    entries, unread = _found()
+    packages = {package for package, _ in entries} | {plugin.package for plugin in unread}
     asked = os.environ.get(ALLOWED)
     named = [canonicalize_name(name.strip()) for name in (asked or "").split(",") if name.strip()]
-    used = [entry for package, entry in found if asked is None or package in ("vaekit", *named)]
-    packages = {package for package, _ in found}
-    loaded = [_load(entry) for entry in used]
+    used = packages if asked is None else {"vaekit", *named}
+    loaded = [_load(package, entry) for (package, _), entry in sorted(entries.items()) if package in used]
+    loaded += [plugin for plugin in unread if plugin.package in used]
     ours = {key for plugin in loaded if plugin.package == "vaekit" for key, _ in _brought(plugin)}
     return Plugins(
         [plugin if plugin.package == "vaekit" else _beside(ours, plugin) for plugin in loaded],
-        tuple(sorted(packages - {package_of(entry) for entry in used})),
+        tuple(sorted(packages - used)),
         tuple(dict.fromkeys(name for name in named if name not in packages)),
     )
 
 
-def _load(entry: EntryPoint) -> Plugin:
-    _busy.append(entry.name)
+def _found() -> tuple[dict[tuple[str, str], EntryPoint], list[Plugin]]:
+    """The entry points by package and name; and the packages whose entry points cannot be read, as plugins out of use."""
+    try:
+        return _by_name(entry_points(group=GROUP)), []
+    except Exception:  # what is wrong with those of one package, plugin or not, is raised instead of all
+        return _found_one_by_one()
+
+
+def _found_one_by_one() -> tuple[dict[tuple[str, str], EntryPoint], list[Plugin]]:
+    found: dict[tuple[str, str], EntryPoint] = {}
+    unread: list[Plugin] = []
+    seen: set[str] = set()
+    for distribution in distributions():
+        package = package_of(distribution)
+        if package in seen:  # further down the path, where Python does not look for its modules either
+            continue
+        seen.add(package)
+        try:
+            found |= _by_name(distribution.entry_points.select(group=GROUP))
+        except Exception as error:
+            version, why = stated(distribution, "Version"), unreadable("entry points", error, distribution)
+            unread.append(Plugin(package, version, package, error=why))
+    return found, unread
+
+
+def _by_name(entries: Iterable[EntryPoint]) -> dict[tuple[str, str], EntryPoint]:
+    return {(package_of(entry.dist), entry.name): entry for entry in entries}
+
+
+def _load(package: str, entry: EntryPoint) -> Plugin:
+    _busy.append(package)
     try:
         return load(entry)
     finally:

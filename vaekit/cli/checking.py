@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import overrides, show
 from vaekit.cli.training import Json
-from vaekit.errors import ConfigError, UnknownPart, suggestion
+from vaekit.errors import ConfigError, UnknownPart, short, suggestion
 
 if TYPE_CHECKING:
     from vaekit.plugins import Plugin
@@ -33,8 +33,8 @@ def check(
         if not as_json:
             if not rows:
                 typer.echo(typer.style(f"{'part':<32}  {'check':<34}  result", bold=True))
-            said = f": {result.message}" if result.message else ""
-            typer.echo(f"{result.part:<32}  {result.check:<34}  {result.outcome}{said}")
+            said = f": {short(result.message, 600)}" if result.message else ""
+            typer.echo(f"{short(result.part):<32}  {result.check:<34}  {result.outcome}{said}")
         rows.append({**vars(result), "seconds": round(result.seconds, 3)})
         if result.outcome == "FAILED":
             failed.append(result)
@@ -94,13 +94,41 @@ def _named(names: list[str]) -> "list[tuple[str, Checked]]":
         if name in plugins().names(kind)
     ]
     if not found:
-        packages = sorted({plugin.package for plugin in plugins().all})
-        known = {part.name for part in registry.list()} | {*packages, *plugins().names("dataset")}
-        raise UnknownPart(
-            f"no package, part or data set is called {name!r}{suggestion(name, known)} (packages: {', '.join(packages)}; "
-            f"`vaekit parts` lists the parts)"
-        )
+        raise UnknownPart(_absent(name))
     return found
+
+
+def _absent(name: str) -> str:
+    """Why a name is that of nothing to check, and what to do."""
+    from packaging.utils import canonicalize_name
+
+    from vaekit import registry
+    from vaekit.plugins import ALLOWED, plugins
+
+    loaded, package = plugins(), canonicalize_name(name)
+    if package in loaded.left_out:
+        return f"{ALLOWED} leaves out {package}: add it there, or unset {ALLOWED}"
+    if _is_installed(package):
+        return (
+            f"package {package} is installed and brings no plugin: give its pyproject.toml the lines "
+            f'[project.entry-points.vaekit] and {package} = "{package.replace("-", "_")}", and install it again'
+        )
+    packages = sorted({plugin.package for plugin in loaded.all})
+    known = {part.name for part in registry.list()} | {*packages, *loaded.left_out, *loaded.names("dataset")}
+    return (
+        f"no package, part or data set is called {name!r}{suggestion(name, known)} (packages: {', '.join(packages)}; "
+        f"`vaekit parts` lists the parts)"
+    )
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution(package)
+    except (PackageNotFoundError, ValueError):  # a name cannot be empty
+        return False
+    return True
 
 
 def _show_traceback(plugin: "Plugin") -> None:

@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 
-from vaekit.ambient import Ambient
+from vaekit.ambient import DRAWN, Ambient
 from vaekit.errors import ShapeError
 from vaekit.testing.case import Case, cast, require, same, steadily
 from vaekit.testing.outcomes import CheckFailed
@@ -154,10 +154,7 @@ def check_changes_no_global_state(case: Case) -> None:
                     if value.requires_grad:
                         value.sum().backward(retain_graph=True)
                 steadily(bench.eval(), bench.inputs(3))
-        changed = [str(change) for change in before.differences() if change.what not in _DRAWN_FROM]
+        changed = [str(change) for change in before.differences() if change.what != DRAWN]
         require(not changed, "; ".join(changed))
     finally:
         before.restore()
-
-
-_DRAWN_FROM = {"the state of Python's random generator"}  # by run-time type checkers such as beartype, at every call

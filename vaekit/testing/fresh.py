@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from vaekit.ambient import Ambient
+from vaekit.ambient import DRAWN, Ambient
 from vaekit.testing import forks
 from vaekit.testing.benches import Bench
 from vaekit.testing.case import Case, same
@@ -119,7 +119,7 @@ def _seen(request: str) -> Iterator[dict[str, Any]]:
     except BaseException as error:  # SystemExit, and what test runners raise
         yield {"failed": f"importing {asked['module']} in a fresh process raises {_line(error)}"}
         return
-    yield {"changed": before.changes(), "printed": printed.getvalue()}
+    yield {"changed": [str(change) for change in before.differences() if change.what != DRAWN], "printed": printed.getvalue()}
     before.restore()
     if found.compiles:
         yield _compiling(Case(found, asked["options"], tuple(map(tuple, asked["shapes"]))))

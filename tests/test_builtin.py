@@ -16,6 +16,7 @@ VARIANTS = [
     (registry.find("latent", "gaussian"), {"scale": "softplus"}),
     (registry.find("loss", "elbo"), {"samples": 3, "beta": 0.1}),
     registry.dataset("digits"),
+    registry.dataset("sprites"),
 ]
 
 

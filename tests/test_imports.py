@@ -45,7 +45,11 @@ ALLOWED = {
     "data.prepare": "data.catalog data.read data.transform config shapes",
     "data.batches": "data.ahead data.catalog",
     "data.check": "data.ahead data.catalog data.prepare parts",
-    "evaluation": "model trace blocks",
+    "evaluation": "evaluation.bounds evaluation.measures",
+    "evaluation.bounds": "model trace blocks",
+    "evaluation.findings": "config",
+    "evaluation.measures": "model parts trace blocks distributions metrics metrics.images metrics.latents "
+    "evaluation.bounds evaluation.findings",
     "tally": "",
     "training": "model trace parts evaluation data.batches blocks tally",
     "checkpoint": "strictjson",

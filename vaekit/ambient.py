@@ -17,7 +17,6 @@ import torch
 from torch.backends import cudnn
 from torch.distributions import Distribution
 
-
 DRAWN = "the state of Python's random generator"
 """What harmless code changes as well: some type checkers draw from it at every call, and some libraries on import."""
 

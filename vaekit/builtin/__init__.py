@@ -9,6 +9,7 @@ from vaekit.builtin.gaussian import Gaussian
 from vaekit.builtin.images import DIGITS, TORCHVISION
 from vaekit.builtin.mlp import MLPDecoder, MLPEncoder
 from vaekit.builtin.normal import StandardNormal
+from vaekit.builtin.sprites import SPRITES
 from vaekit.builtin.unconditional import Unconditional
 
 
@@ -19,4 +20,4 @@ def vaekit_parts() -> list[type[vaekit.Part]]:
 
 @vaekit.hookimpl
 def vaekit_datasets() -> list[vaekit.DataSet]:
-    return [DIGITS, *TORCHVISION, FOLDER, NPY, NPZ, IDX]
+    return [DIGITS, SPRITES, *TORCHVISION, FOLDER, NPY, NPZ, IDX]

@@ -1,7 +1,6 @@
-"""How good a model is: the bound and its terms, and the importance-weighted log-likelihood, in nats per example."""
+"""The bound and its terms, in nats per example."""
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -37,31 +36,6 @@ def bound(model: VAE, batches: Iterable[Any], samples: int = 1, seed: int = 0) -
         raise DataError("there are no examples to evaluate")
     reconstruction, kl = (sums / n).tolist()
     return {"nelbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
-
-
-def evaluate(model: VAE, batches: Iterable[Any], k: int = 200, seed: int = 0) -> dict[str, float | None]:
-    """The bound, and the importance-weighted negative log-likelihood with its standard error over examples.
-
-    Args:
-        model: to evaluate.
-        batches: of (x, y) or x; iterated twice.
-        k: importance samples an example.
-        seed: what the draws depend on.
-
-    Returns:
-        What `bound` gives, and `nll`, `nll_standard_error` (None for one example), `k` and `examples`; in nats per example.
-    """
-    if isinstance(batches, str | Tensor):
-        raise DataError("give batches (x, y) or x: vaekit.Batches(vaekit.Examples.of(x), 128), a DataLoader, or [x]")
-    batches = list(batches) if isinstance(batches, Iterator) else batches
-    terms = bound(model, batches, seed=seed)
-    found = []
-    for i, batch in enumerate(batches):
-        x, y = placed(batch, model.context.empty)
-        found.append(model.log_likelihood(x, y if model.conditional else None, k=k, seed=seed + i).cpu())
-    log_p = torch.cat(found)
-    error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else None
-    return {**terms, "nll": -log_p.mean().item(), "nll_standard_error": error, "k": k, "examples": len(log_p)}
 
 
 def placed(batch: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:

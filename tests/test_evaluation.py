@@ -1,0 +1,186 @@
+"""What is measured of a model, and what is found of it in words: each rule is provoked by a model that deserves it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import vaekit
+from vaekit import Terms
+from vaekit.data.batches import Batches
+from vaekit.data.prepare import Data, load
+from vaekit.data.transform import DataOptions
+from vaekit.evaluation import bound, evaluate
+from vaekit.evaluation.findings import RULES, findings
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return load("digits", DataOptions(binarize="fixed"))
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Data) -> vaekit.VAE:
+    """A model that is good enough."""
+    return _trained(digits, 25, latent={"features": 2})
+
+
+def _trained(data: Data, epochs: int, n: int | None = None, lr: float = 3e-3, **parts: Any) -> vaekit.VAE:
+    small = {"encoder": {"hidden": [64]}, "decoder": {"hidden": [64]}, "latent": {"features": 2}}
+    model, loss = vaekit.build(vaekit.Config(data_shape=data.shape, **{**small, **parts}))
+    train = data.train if n is None else data.train.take(torch.arange(n))
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        for _ in vaekit.train(model, loss, Batches(train, 64), epochs=epochs, lr=lr):
+            pass
+    return model.eval()
+
+
+def _evaluated(model: vaekit.VAE, data: Data, n: int | None = None, **given: Any) -> dict[str, Any]:
+    train = data.train if n is None else data.train.take(torch.arange(n))
+    return evaluate(model, Batches(data.test, 64), train=Batches(train, 64), k=5, **given)
+
+
+def _changed(model: vaekit.VAE, change: Callable[[vaekit.VAE], object]) -> vaekit.VAE:
+    assert model.config is not None
+    other, _ = vaekit.build(model.config)
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        change(other)
+    return other.eval()
+
+
+def test_the_numbers_agree_with_each_other(trained: vaekit.VAE, digits: Data) -> None:
+    numbers = _evaluated(trained, digits)
+    assert {name: numbers[name] for name in ("nelbo", "reconstruction", "kl")} == bound(trained, Batches(digits.test, 64))
+    assert numbers["nll"] < numbers["nelbo"]
+    assert numbers["bits_per_dim"] == pytest.approx(numbers["nll"] / (64 * math.log(2)))
+    latents = numbers["latents"]
+    assert sum(latents["kl"]) == pytest.approx(numbers["kl"], rel=1e-4)
+    assert (latents["dimensions"], latents["active_units"], latents["kl_units"]) == (2, 2, 2)
+    told = latents["information"]
+    assert told["mutual"] + told["aggregated_kl"] == pytest.approx(numbers["kl"], abs=0.5)
+    assert told["mutual"] <= math.log(told["examples"])
+    near = numbers["reconstructions"]
+    assert 0 < near["mse"] < near["variance"]
+    assert near["ssim_window"] == 7
+    assert numbers["probe"]["accuracy"] > 0.4 > numbers["probe"]["commonest"]
+    assert numbers["examples"] == len(digits.test)
+    assert numbers["outside_support"] == 0
+    assert numbers == _evaluated(trained, digits)
+
+
+def test_what_does_not_apply_is_none(digits: Data) -> None:
+    model, _ = vaekit.build(vaekit.Config(data_shape=(5,), likelihood="gaussian", context={"name": "labels", "classes": 3}))
+    numbers = evaluate(model, [(torch.randn(30, 5), torch.arange(30) % 3)], k=2)
+    assert [numbers[name] for name in ("bits_per_dim", "probe", "train_nelbo", "loss")] == [None] * 4
+    assert numbers["latents"]["information"] is None
+    assert (numbers["reconstructions"]["psnr"], numbers["reconstructions"]["ssim"]) == (None, None)
+
+
+def test_fewer_examples_for_the_likelihood(trained: vaekit.VAE, digits: Data) -> None:
+    numbers = evaluate(trained, Batches(digits.test, 64), k=2, n=70)
+    assert (numbers["nll_examples"], numbers["examples"]) == (70, 179)
+    with pytest.raises(vaekit.DataError, match="there are no examples"):
+        evaluate(trained, [])
+
+
+def test_nothing_is_found_of_a_good_model(trained: vaekit.VAE, digits: Data) -> None:
+    assert _evaluated(trained, digits)["findings"] == []
+
+
+class Averaging(vaekit.Loss):
+    """A loss that is a mean over pixels, as many scripts have it."""
+
+    name = "averaging"
+
+    def __init__(self, data_shape, root, examples):
+        super().__init__()
+        self.out_shape = ()
+
+    def forward(self, model, x, c, player="model"):
+        trace = model(x, c)
+        return Terms(-trace.log_px().mean() / x[0].numel() + 0.01 * trace.kl().mean(), {})
+
+
+def test_all_dimensions_collapse(digits: Data) -> None:
+    model = _trained(digits, 6, loss={"beta": 200.0})
+    first, *_ = _evaluated(model, digits)["findings"]
+    assert first == (
+        "posterior collapse: every one of 2 latent dimensions carries less than 0.01 nats, so the decoder ignores z; "
+        "lower loss.beta, or give the decoder less to do without z"
+    )
+
+
+def test_one_dimension_collapses(trained: vaekit.VAE, digits: Data) -> None:
+    def idle(model: vaekit.VAE) -> None:
+        head = model.latent.head
+        for row in (1, 3):  # the mean and the log-variance of the second dimension
+            head.weight[row] = 0
+            head.bias[row] = 0
+
+    said = _evaluated(_changed(trained, idle), digits)["findings"]
+    assert said[0].startswith(
+        "posterior collapse: 1 of 2 latent dimensions carry less than 0.01 nats (1); fewer latent.features"
+    )
+
+
+def test_a_blurred_latent(trained: vaekit.VAE, digits: Data) -> None:
+    blind = _changed(trained, lambda model: model.decoder.head.weight.zero_())
+    said = " ".join(_evaluated(blind, digits)["findings"])
+    assert "reconstructions are hardly better than the mean example: a squared error of" in said
+
+
+def test_the_kl_rules(digits: Data) -> None:
+    """Twelve dimensions known to five digits each, which one epoch has not taught the decoder to use."""
+    model = _trained(digits, 1, latent={"features": 12})
+    sharp = _changed(model, lambda model: model.latent.head.bias[12:].fill_(-20))
+    said = " ".join(_evaluated(sharp, digits)["findings"])
+    assert "the KL rules the loss: " in said
+
+
+def test_a_prior_hole(trained: vaekit.VAE, digits: Data) -> None:
+    far = _changed(trained, lambda model: model.latent.head.bias.add_(torch.tensor([3.0, 0, 0, 0])))
+    said = " ".join(_evaluated(far, digits)["findings"])
+    assert "prior hole: the codes of data are spread otherwise than draws from the prior, by" in said
+
+
+def test_the_reconstruction_rules(digits: Data) -> None:
+    model = _trained(digits, 25, lr=1e-2, loss={"beta": 1e-6})
+    said = _evaluated(model, digits)["findings"]
+    assert any(line.startswith("the reconstruction rules the loss: at loss.beta = 1e-06 a KL of") for line in said)
+    assert any(line.startswith("prior hole:") for line in said)
+
+
+def test_a_mean_where_a_sum_was_meant(trained: vaekit.VAE, digits: Data) -> None:
+    _, by_dims = vaekit.build(vaekit.Config(data_shape=digits.shape, latent={"features": 2}, loss={"normalize": "dims"}))
+    [said] = _evaluated(trained, digits, loss=by_dims)["findings"]
+    assert said.startswith("a mean where a sum was meant: the loss is ")
+    assert said.endswith("divided by 64 dimensions the KL weighs too much: take loss.normalize=nats")
+    averaging = Averaging(digits.shape, trained.latent.root, 100)
+    assert "a mean where a sum was meant" in " ".join(_evaluated(trained, digits, loss=averaging)["findings"])
+    _, sums = vaekit.build(trained.config)
+    assert _evaluated(trained, digits, loss=sums)["findings"] == []
+
+
+def test_overfitting(digits: Data) -> None:
+    model = _trained(digits, 400, n=40, encoder={"hidden": [128]}, decoder={"hidden": [128]}, latent={"features": 8})
+    said = _evaluated(model, digits, n=40)["findings"]
+    assert any(line.startswith("over-fitting: the negative ELBO is ") for line in said)
+
+
+def test_data_outside_of_the_support(trained: vaekit.VAE) -> None:
+    grey = load("digits", DataOptions())
+    said = _evaluated(trained, grey)["findings"]
+    assert any("of the numbers lie outside the support of bernoulli: the bound is of no density" in line for line in said)
+
+
+def test_every_rule_is_provoked_above() -> None:
+    assert [rule.__name__ for rule in RULES] == ["collapse", "blur", "balance", "scale", "overfitting", "hole", "support"]
+
+
+def test_findings_do_without_a_config(trained: vaekit.VAE, digits: Data) -> None:
+    numbers = _evaluated(trained, digits, loss=Averaging(digits.shape, trained.latent.root, 100))
+    assert findings(numbers, None) == []

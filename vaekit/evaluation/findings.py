@@ -1,0 +1,118 @@
+"""What is wrong with a model, in words: each rule looks at the numbers of an evaluation and says what to do."""
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any
+
+from vaekit.config import Config
+
+Numbers = dict[str, Any]
+_IDLE = 0.01  # nats below which a dimension tells the decoder nothing
+
+
+def findings(numbers: Numbers, config: Config | None = None) -> list[str]:
+    """What the numbers of `evaluate` say, the gravest first; empty where nothing is amiss.
+
+    Args:
+        numbers: as `evaluate` returns them.
+        config: of the model, where it has one.
+    """
+    return [said for rule in RULES for said in rule(numbers, config)]
+
+
+def collapse(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """Dimensions whose posterior is the prior."""
+    kl = numbers["latents"]["kl"]
+    idle = [] if kl is None else [i for i, value in enumerate(kl) if value < _IDLE]
+    if kl and len(idle) == len(kl):
+        yield (
+            f"posterior collapse: every one of {len(kl)} latent dimensions carries less than {_IDLE} nats, so the decoder "
+            f"ignores z; lower loss.beta, or give the decoder less to do without z"
+        )
+    elif idle:
+        shown = ", ".join(map(str, idle[:12])) + (", …" if len(idle) > 12 else "")
+        yield (
+            f"posterior collapse: {len(idle)} of {len(kl)} latent dimensions carry less than {_IDLE} nats ({shown}); fewer "
+            f"latent.features would do, or a lower loss.beta use them"
+        )
+
+
+def blur(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """Reconstructions that are hardly better than the mean of the data."""
+    found = numbers["reconstructions"]
+    if found["variance"] > 0 and found["mse"] > 0.9 * found["variance"]:
+        yield (
+            f"reconstructions are hardly better than the mean example: a squared error of {found['mse']:.3g} a number, where "
+            f"that has {found['variance']:.3g}; train longer, lower loss.beta, or add latent.features"
+        )
+
+
+def balance(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """One of the two terms rules."""
+    beta = config.part("loss").get("beta", 1.0) if config else 1.0
+    weight = beta if isinstance(beta, int | float) else 1.0
+    kl, reconstruction = weight * numbers["kl"], abs(numbers["reconstruction"])
+    if kl > 2 * reconstruction and numbers["kl"] > 1:
+        terms = f"{kl:.4g} against {reconstruction:.4g} nats of reconstruction"
+        yield f"the KL rules the loss: {terms}; lower loss.beta from {weight:g}"
+    elif weight < 0.1 and numbers["kl"] > 0.1 * reconstruction:
+        yield (
+            f"the reconstruction rules the loss: at loss.beta = {weight:g} a KL of {numbers['kl']:.4g} nats costs {kl:.3g}, so "
+            f"codes need not look like draws from the prior; raise loss.beta for samples"
+        )
+
+
+def scale(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """A mean over dimensions where a sum was meant."""
+    loss, reconstruction = numbers["loss"], numbers["reconstruction"]
+    if config and loss is not None and 0 < loss < reconstruction / 2:
+        cure = "loss.normalize=nats" if "normalize" in config.part("loss") else "a loss that sums over dimensions"
+        yield (
+            f"a mean where a sum was meant: the loss is {loss:.4g}, less than the {reconstruction:.4g} nats of the "
+            f"reconstruction alone; where that is divided by {prod(config.data_shape):,} dimensions the KL weighs too much: take {cure}"
+        )
+
+
+def overfitting(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """Training examples are known better than others."""
+    if numbers["train_nelbo"] is not None:
+        gap = numbers["nelbo"] - numbers["train_nelbo"]
+        if gap > max(2.0, 0.05 * abs(numbers["nelbo"])):
+            yield (
+                f"over-fitting: the negative ELBO is {numbers['nelbo']:.4g} nats here and {numbers['train_nelbo']:.4g} on "
+                f"training examples; stop earlier (--early-stop), make it smaller, or train on more"
+            )
+
+
+def hole(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """Codes of data lie elsewhere than draws from the prior."""
+    gap = numbers["latents"]["prior_gap"]
+    if gap is not None and gap > 1 + 0.05 * numbers["latents"]["dimensions"]:
+        yield (
+            f"prior hole: the codes of data are spread otherwise than draws from the prior, by {gap:.3g} nats already in mean "
+            f"and covariance, so samples are decoded from where no example is; raise loss.beta, or use a prior that is learnt"
+        )
+
+
+def support(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """Data that the likelihood gives no probability."""
+    share = numbers["outside_support"]
+    if share:
+        name = config.part("likelihood")["name"] if config else "the likelihood"
+        cure = "; data.binarize=dynamic, or likelihood=continuous-bernoulli" if name == "bernoulli" else ""
+        yield (
+            f"{share:.0%} of the numbers lie outside the support of {name}: the bound is of no density, and compares with "
+            f"nothing{cure}"
+        )
+
+
+RULES: tuple[Callable[[Numbers, Config | None], Iterator[str]], ...] = (
+    collapse,
+    blur,
+    balance,
+    scale,
+    overfitting,
+    hole,
+    support,
+)
+"""In the order in which they speak."""

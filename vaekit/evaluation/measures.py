@@ -1,0 +1,237 @@
+"""Everything that is measured of a model on held-out examples, as plain numbers."""
+
+import math
+from collections.abc import Iterable, Iterator
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal
+
+from vaekit.blocks import drawing, evaluation
+from vaekit.distributions import kl, multivariate_normal
+from vaekit.errors import DataError
+from vaekit.evaluation.bounds import bound, placed
+from vaekit.evaluation.findings import findings
+from vaekit.metrics import images, latents
+from vaekit.model import VAE
+from vaekit.parts import Loss
+from vaekit.trace import Terms
+
+_MOST = 2000  # examples of those measures that look at every pair, and of the training set
+_WINDOW = 11
+
+
+def evaluate(
+    model: VAE,
+    batches: Iterable[Any],
+    train: Iterable[Any] | None = None,
+    loss: Loss | None = None,
+    k: int = 200,
+    n: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Bounds, what the latents hold, how near reconstructions are, and what was found, as JSON values.
+
+    Args:
+        model: to evaluate; it runs in evaluation mode, and scores in float32 or better.
+        batches: held-out (x, y) or x; iterated several times.
+        train: training examples likewise, to see how much better they are known and to fit the probe; 2,000 are used.
+        loss: that it was trained with, to see whether its scale is that of the bound.
+        k: importance samples an example.
+        n: examples that the importance-weighted likelihood is of; all of them where there is none.
+        seed: what the draws depend on.
+
+    Returns:
+        In nats per example: `nelbo`, `reconstruction`, `kl`, `train_nelbo`; `nll`, importance-weighted, with
+        `nll_standard_error`, `nll_examples` and `k`; `bits_per_dim`, of the nll, where the likelihood is of discrete data in
+        its support. `examples`. `latents`: what the codes hold, and `information` for a model without a y. `reconstructions`:
+        `mse`, the `variance` that the mean example leaves, and `psnr` and `ssim` of images in [0, 1]. `probe`: a linear one of
+        labels on codes. `outside_support`: the share of numbers that the likelihood gives no probability. `loss`: as it is
+        minimised. `findings`: sentences. What does not apply is None.
+
+    Raises:
+        DataError: where there are no examples.
+    """
+    if isinstance(batches, str | Tensor):
+        raise DataError("give batches (x, y) or x: vaekit.Batches(vaekit.Examples.of(x), 128), a DataLoader, or [x]")
+    batches = list(batches) if isinstance(batches, Iterator) else batches
+    terms = bound(model, batches, seed=seed)
+    log_p = _log_likelihood(model, batches, k, n, seed)
+    error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else None
+    x, y = _first(batches, model)
+    known = None if train is None else _first(train, model)
+    numbers: dict[str, Any] = {
+        **terms,
+        "nll": -log_p.mean().item(),
+        "nll_standard_error": error,
+        "nll_examples": len(log_p),
+        "k": k,
+        "examples": _count(batches),
+        "bits_per_dim": _bits(model, x, -log_p.mean().item()),
+        "latents": _latents(model, batches, x, y, seed),
+        "reconstructions": _reconstructions(model, batches, x),
+        "probe": None if known is None else _probe(model, known, (x, y)),
+        "train_nelbo": None if known is None else bound(model, [known], seed=seed)["nelbo"],
+        "outside_support": 1 - model.likelihood.support.check(x).double().mean().item(),
+        "loss": None if loss is None else _loss(model, loss, x, y, seed),
+    }
+    numbers["findings"] = findings(numbers, model.config)
+    return numbers
+
+
+def _log_likelihood(model: VAE, batches: Iterable[Any], k: int, n: int | None, seed: int) -> Tensor:
+    found: list[Tensor] = []
+    for i, batch in enumerate(batches):
+        x, y = placed(batch, model.context.empty)
+        rest = len(x) if n is None else n - sum(map(len, found))
+        if rest <= 0:
+            break
+        found.append(model.log_likelihood(x[:rest], _given(model, None if y is None else y[:rest]), k=k, seed=seed + i).cpu())
+    return torch.cat(found)
+
+
+def _count(batches: Iterable[Any]) -> int:
+    return sum(len(batch[0] if isinstance(batch, tuple | list) else batch) for batch in batches)
+
+
+def _given(model: VAE, y: Tensor | None) -> Tensor | None:
+    return y if model.conditional else None
+
+
+def _first(batches: Iterable[Any], model: VAE) -> tuple[Tensor, Tensor | None]:
+    """The first examples, as many as are looked at together."""
+    xs: list[Tensor] = []
+    ys: list[Tensor] = []
+    for batch in batches:
+        x, y = placed(batch, model.context.empty)
+        xs.append(x)
+        ys += [] if y is None else [y]
+        if sum(map(len, xs)) >= _MOST:
+            break
+    return torch.cat(xs)[:_MOST], torch.cat(ys)[:_MOST] if ys else None
+
+
+def _bits(model: VAE, x: Tensor, nll: float) -> float | None:
+    discrete = model.likelihood.base_measure == "counting" and bool(model.likelihood.support.check(x).all())
+    return nll / (math.log(2) * prod(model.data_shape)) if discrete else None
+
+
+def _latents(model: VAE, batches: Iterable[Any], x: Tensor, y: Tensor | None, seed: int) -> dict[str, Any]:
+    codes: list[Tensor] = []
+    kls: list[Tensor | None] = []
+    with torch.no_grad(), evaluation(model), drawing(seed, x.device):
+        for batch in batches:
+            some, labels = placed(batch, model.context.empty)
+            c = model.context(labels, len(some))
+            kls.append(model(some, c).draw.sites[0].kl_dims())
+            codes.append(model.encode(some, _given(model, labels)).flatten(1).cpu())
+        told = None if model.conditional or len(x) < 2 else _information(model, x)
+        gap = _prior_gap(model, x, y)
+    means = torch.cat(codes)
+    closed = [kl.cpu() for kl in kls if kl is not None]
+    units = latents.kl_units(torch.cat(closed)) if closed and len(closed) == len(kls) else None
+    active = latents.active_units(means) if len(means) > 1 else None
+    return {
+        "dimensions": means.shape[1],
+        "active_units": None if active is None else active.count,
+        "kl": None if units is None else units.values.tolist(),
+        "kl_units": None if units is None else units.count,
+        "prior_gap": gap,
+        "information": None
+        if told is None
+        else {
+            "mutual": told.mutual,
+            "aggregated_kl": told.aggregated_kl,
+            "examples": told.examples,
+            "saturated": told.saturated,
+        },
+    }
+
+
+def _information(model: VAE, x: Tensor) -> latents.Information | None:
+    """What z tells of x; None where the posterior has no density to compare with."""
+    c = model.context(None, len(x))
+    posteriors = [model.posterior(some, c[: len(some)]) for some in x.split(128)]
+    z = torch.cat([q.sample() for q in posteriors])
+    try:
+        return latents.information(_Joined(posteriors), model.prior_z(c), z)
+    except DataError:
+        return None
+
+
+def _prior_gap(model: VAE, x: Tensor, y: Tensor | None) -> float | None:
+    """KL of a normal with the moments of draws from q(z) from one with those of p(z); on a real space, with enough examples."""
+    root = model.latent.root
+    if root.support != "real" or len(x) < 10 * root.dimensions:
+        return None
+    c = model.context(y, len(x))
+    drawn = torch.cat([model.posterior(some, cs).sample() for some, cs in zip(x.split(128), c.split(128), strict=True)])
+    return kl(_fitted(drawn), _fitted(model.prior_z(c).sample())).item()
+
+
+def _fitted(z: Tensor) -> MultivariateNormal:
+    """The normal with the moments of draws, as a batch of one."""
+    z = z.flatten(1).double().cpu()
+    covariance = z.T.cov().reshape(z.shape[1], -1) + 1e-9 * torch.eye(z.shape[1])
+    return multivariate_normal(z.mean(0)[None], torch.linalg.cholesky(covariance)[None])
+
+
+class _Joined(Distribution):
+    """Posteriors of several batches as those of one."""
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, parts: list[Distribution]) -> None:
+        self.parts = parts
+        super().__init__(torch.Size((sum(q.batch_shape[0] for q in parts),)), parts[0].event_shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Of (N, *event), each under its own; or of (R, 1, *event), each under all."""
+        if value.dim() == 2 + len(self.event_shape):
+            return torch.cat([q.log_prob(value) for q in self.parts], 1)
+        sizes = [q.batch_shape[0] for q in self.parts]
+        return torch.cat([q.log_prob(some) for q, some in zip(self.parts, value.split(sizes), strict=True)])
+
+
+def _reconstructions(model: VAE, batches: Iterable[Any], first: Tensor) -> dict[str, Any]:
+    shape = model.data_shape
+    pixels = len(shape) == 3 and bool(((first >= 0) & (first <= 1)).all())
+    window = min(_WINDOW, *(side - (side + 1) % 2 for side in shape[1:])) if pixels else 0
+    found: dict[str, list[Tensor]] = {"mse": [], "psnr": [], "ssim": []}
+    for batch in batches:
+        x, y = placed(batch, model.context.empty)
+        again = model.reconstruct(x, _given(model, y)).to(x.dtype)
+        found["mse"].append(images.mse(x, again))
+        if pixels:
+            found["psnr"].append(images.psnr(x, again.clamp(0, 1)))
+        if window >= 3:
+            found["ssim"].append(images.ssim(x, again.clamp(0, 1), window))
+    means = {name: torch.cat(values).mean().item() if values else None for name, values in found.items()}
+    return {**means, "ssim_window": window if means["ssim"] is not None else None, "variance": _variance(first)}
+
+
+def _variance(x: Tensor) -> float:
+    """The mean squared error of the mean example: what knowing nothing of x costs."""
+    return ((x.double() - x.double().mean(0)) ** 2).mean().item()
+
+
+def _probe(model: VAE, train: tuple[Tensor, Tensor | None], test: tuple[Tensor, Tensor | None]) -> dict[str, Any] | None:
+    y, test_y = train[1], test[1]
+    if y is None or test_y is None or len(y.unique()) < 2:
+        return None
+    codes, test_codes = (model.encode(some, _given(model, labels)).flatten(1) for some, labels in (train, test))
+    return vars(latents.linear_probe(codes.cpu(), y.cpu(), test_codes.cpu(), test_y.cpu()))
+
+
+def _loss(model: VAE, loss: Loss, x: Tensor, y: Tensor | None, seed: int) -> float | None:
+    """What the player that trains the decoder minimises, for the first examples; None where there is none."""
+    decoder = {id(parameter) for parameter in model.decoder.parameters()}
+    player = next((name for name, own in loss.players(model).items() if any(id(p) in decoder for p in own)), None)
+    if player is None:
+        return None
+    some, labels = x[:128], None if y is None else y[:128]
+    with evaluation(model), drawing(seed, x.device):
+        terms: Terms = loss(model, some, model.context(labels, len(some)), player)
+    return terms.loss.item()

@@ -69,7 +69,8 @@ def scale(numbers: Numbers, config: Config | None) -> Iterator[str]:
         cure = "loss.normalize=nats" if "normalize" in config.part("loss") else "a loss that sums over dimensions"
         yield (
             f"a mean where a sum was meant: the loss is {loss:.4g}, less than the {reconstruction:.4g} nats of the "
-            f"reconstruction alone; where that is divided by {prod(config.data_shape):,} dimensions the KL weighs too much: take {cure}"
+            f"reconstruction alone; where that is divided by {prod(config.data_shape):,} dimensions the KL weighs too much: "
+            f"take {cure}"
         )
 
 

@@ -668,3 +668,11 @@ class TestLabels:
         data = load(Raw({"train": Examples(BYTES, LABELS), "test": Examples(BYTES)}))
         with pytest.raises(DataError, match="none in its test split"):
             check_labels(registry.find("context", "labels")(classes=7), data)
+
+
+def test_factors_go_with_their_examples() -> None:
+    factors = torch.arange(20).reshape(10, 2)
+    examples = Examples(torch.rand(10, 3), factors=factors)
+    assert examples.take(torch.tensor([3, 1])).factors.tolist() == [[6, 7], [2, 3]]
+    with pytest.raises(DataError, match=r"10 examples have factors of shape \(10,\): \(N, F\) is wanted"):
+        Examples(torch.rand(10, 3), factors=factors[:, 0])

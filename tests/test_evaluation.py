@@ -184,3 +184,22 @@ def test_every_rule_is_provoked_above() -> None:
 def test_findings_do_without_a_config(trained: vaekit.VAE, digits: Data) -> None:
     numbers = _evaluated(trained, digits, loss=Averaging(digits.shape, trained.latent.root, 100))
     assert findings(numbers, None) == []
+
+
+def test_known_factors_are_told_apart(tmp_path) -> None:
+    data = load("sprites")
+    assert data.test.factors.shape == (len(data.test), 5)
+    model, _ = vaekit.build(vaekit.Config(data_shape=data.shape, encoder={"hidden": []}, latent={"features": 3}))
+    some = data.test.take(torch.arange(2000))
+    with torch.no_grad():  # codes that are the centre of mass and the area of what is white
+        rows = torch.arange(32.0)
+        weights = torch.stack([rows.repeat(32), rows.repeat_interleave(32), torch.ones(1024)])
+        model.latent.head.weight[:3].copy_(weights / 100)
+    numbers = evaluate(model, Batches(some, 128), factors=some.factors, k=1, n=10)
+    assert set(numbers["factors"]) == {
+        *("mig", "sap", "disentanglement", "completeness", "informativeness", "beta_vae", "factor_vae")
+    }
+    assert all(0 <= score <= 1 for score in numbers["factors"].values())
+    assert numbers["factors"]["informativeness"] > 0.3
+    with pytest.raises(vaekit.DataError, match="there are factors of 5 examples and 2000 examples"):
+        evaluate(model, Batches(some, 128), factors=some.factors[:5], k=1, n=10)

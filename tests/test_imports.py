@@ -48,7 +48,7 @@ ALLOWED = {
     "evaluation": "evaluation.bounds evaluation.measures",
     "evaluation.bounds": "model trace blocks",
     "evaluation.findings": "config",
-    "evaluation.measures": "model parts trace blocks distributions metrics metrics.images metrics.latents "
+    "evaluation.measures": "model parts trace blocks distributions metrics metrics.factors metrics.images metrics.latents "
     "evaluation.bounds evaluation.findings",
     "tally": "",
     "training": "model trace parts evaluation data.batches blocks tally",

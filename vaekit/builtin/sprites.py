@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from vaekit import DataSet, Examples, Raw
 
@@ -17,10 +19,10 @@ FACTORS = {"shape": len(SHAPES), "scale": 4, "rotation": 12, "x": 12, "y": 12}
 
 def _load(path: str, root: Path) -> Raw:
     images, factors, _ = sprites()
-    order = np.random.default_rng(0).permutation(len(images))
-    test, train = np.split(order, [len(order) // 10])
-    splits = {name: Examples.of(images[at], factors[at, 0], "sprites") for name, at in (("train", train), ("test", test))}
-    return Raw(splits, SHAPES)
+    every = replace(Examples.of(images, factors[:, 0]), factors=torch.from_numpy(factors))
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    test, train = order.split([len(order) // 4, len(order) - len(order) // 4])
+    return Raw({"train": every.take(train), "test": every.take(test)}, SHAPES)
 
 
 def sprites() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], dict[str, int]]:

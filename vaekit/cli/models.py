@@ -49,6 +49,7 @@ def evaluate(
         Batches(found.test, 128),
         Batches(found.train, 128),
         _loss(loaded),
+        found.test.factors,
         k=5000 if paper else k,
         n=None if paper else n,
         seed=seed,
@@ -109,6 +110,9 @@ def _lines(numbers: dict[str, Any]) -> Iterator[tuple[str, str]]:
     probe = numbers["probe"]
     if probe is not None:
         yield "linear probe", f"{probe['accuracy']:.1%} of labels from codes  (the commonest class: {probe['commonest']:.1%})"
+    if numbers["factors"] is not None:
+        scores = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in numbers["factors"].items())
+        yield "factors", scores
     yield "examples", f"{numbers['examples']:,} of {numbers['data']}, test"
 
 

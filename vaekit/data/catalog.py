@@ -43,14 +43,17 @@ class Examples:
         x: (N, *shape), uint8 (0 to 255, standing for 0 to 1) or float32; or Lazy.
         y: class numbers (N,), or None.
         numbers: of the examples in their source (N,), where they are some of those there.
+        factors: what each example was made of (N, F), each a class number, where that is known; `vaekit evaluate` says how well
+            the codes tell them apart.
 
     Raises:
-        DataError: for another type, or labels that are not one each.
+        DataError: for another type, or labels or factors that are not one each.
     """
 
     x: Tensor | Lazy
     y: Tensor | None = None
     numbers: Tensor | None = None
+    factors: Tensor | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.x, Tensor) and self.x.dtype not in (torch.uint8, torch.float32):
@@ -59,6 +62,9 @@ class Examples:
             raise DataError(
                 f"{len(self.x)} examples have labels of shape {tuple(self.y.shape)}: one class number each is wanted"
             )
+
+        if self.factors is not None and (self.factors.dim() != 2 or len(self.factors) != len(self.x)):
+            raise DataError(f"{len(self.x)} examples have factors of shape {tuple(self.factors.shape)}: (N, F) is wanted")
 
     @classmethod
     def of(cls, x: Any, y: Any = None, source: str = "the array") -> "Examples":
@@ -84,7 +90,8 @@ class Examples:
     def take(self, index: Tensor) -> "Examples":
         """Those at the given places."""
         x = self.x[index] if isinstance(self.x, Tensor) else _Some(self.x, index.tolist())
-        return Examples(x, None if self.y is None else self.y[index], index if self.numbers is None else self.numbers[index])
+        y, factors = (None if own is None else own[index] for own in (self.y, self.factors))
+        return Examples(x, y, index if self.numbers is None else self.numbers[index], factors)
 
 
 @dataclass(frozen=True)

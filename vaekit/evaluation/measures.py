@@ -14,12 +14,14 @@ from vaekit.distributions import kl, multivariate_normal
 from vaekit.errors import DataError
 from vaekit.evaluation.bounds import bound, placed
 from vaekit.evaluation.findings import findings
+from vaekit.metrics import factors as disentanglement
 from vaekit.metrics import images, latents
 from vaekit.model import VAE
 from vaekit.parts import Loss
 from vaekit.trace import Terms
 
 _MOST = 2000  # examples of those measures that look at every pair, and of the training set
+_PROBED = 5000  # examples whose factors are told apart
 _WINDOW = 11
 
 
@@ -28,6 +30,7 @@ def evaluate(
     batches: Iterable[Any],
     train: Iterable[Any] | None = None,
     loss: Loss | None = None,
+    factors: Tensor | None = None,
     k: int = 200,
     n: int | None = None,
     seed: int = 0,
@@ -39,6 +42,7 @@ def evaluate(
         batches: held-out (x, y) or x; iterated several times.
         train: training examples likewise, to see how much better they are known and to fit the probe; 2,000 are used.
         loss: that it was trained with, to see whether its scale is that of the bound.
+        factors: what the held-out examples were made of (N, F), in the order of the batches, where that is known.
         k: importance samples an example.
         n: examples that the importance-weighted likelihood is of; all of them where there is none.
         seed: what the draws depend on.
@@ -49,7 +53,8 @@ def evaluate(
         its support. `examples`. `latents`: what the codes hold, and `information` for a model without a y. `reconstructions`:
         `mse`, the `variance` that the mean example leaves, and `psnr` and `ssim` of images in [0, 1]. `probe`: a linear one of
         labels on codes. `outside_support`: the share of numbers that the likelihood gives no probability. `loss`: as it is
-        minimised. `findings`: sentences. What does not apply is None.
+        minimised. `factors`: scores of how well the codes of 5,000 examples tell those apart. `findings`: sentences. What does
+        not apply is None.
 
     Raises:
         DataError: where there are no examples.
@@ -61,6 +66,7 @@ def evaluate(
     log_p = _log_likelihood(model, batches, k, n, seed)
     error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else None
     x, y = _first(batches, model)
+    codes = _codes(model, batches)
     known = None if train is None else _first(train, model)
     numbers: dict[str, Any] = {
         **terms,
@@ -70,13 +76,14 @@ def evaluate(
         "k": k,
         "examples": _count(batches),
         "bits_per_dim": _bits(model, x, -log_p.mean().item()),
-        "latents": _latents(model, batches, x, y, seed),
+        "latents": _latents(model, batches, codes, x, y, seed),
         "reconstructions": _reconstructions(model, batches, x),
         "probe": None if known is None else _probe(model, known, (x, y)),
         "train_nelbo": None if known is None else bound(model, [known], seed=seed)["nelbo"],
         "outside_support": 1 - model.likelihood.support.check(x).double().mean().item(),
         "loss": None if loss is None else _loss(model, loss, x, y, seed),
     }
+    numbers["factors"] = None if factors is None else _factors(codes, factors, seed)
     numbers["findings"] = findings(numbers, model.config)
     return numbers
 
@@ -118,23 +125,42 @@ def _bits(model: VAE, x: Tensor, nll: float) -> float | None:
     return nll / (math.log(2) * prod(model.data_shape)) if discrete else None
 
 
-def _latents(model: VAE, batches: Iterable[Any], x: Tensor, y: Tensor | None, seed: int) -> dict[str, Any]:
-    codes: list[Tensor] = []
+def _codes(model: VAE, batches: Iterable[Any]) -> Tensor:
+    """The deterministic code of every example, (N, D)."""
+    codes = []
+    for batch in batches:
+        x, y = placed(batch, model.context.empty)
+        codes.append(model.encode(x, _given(model, y)).flatten(1).cpu())
+    return torch.cat(codes)
+
+
+def _factors(codes: Tensor, factors: Tensor, seed: int) -> dict[str, Any]:
+    if len(factors) != len(codes):
+        raise DataError(f"there are factors of {len(factors)} examples and {len(codes)} examples: give them in the same order")
+    z, v = codes[:_PROBED].numpy(), factors[:_PROBED].numpy()
+    groups = disentanglement.Groups.of(z, v)
+    return {
+        "mig": disentanglement.mig(z, v),
+        "sap": disentanglement.sap(z, v, seed),
+        **disentanglement.dci(z, v, seed=seed),
+        "beta_vae": disentanglement.beta_vae_score(groups, seed=seed),
+        "factor_vae": disentanglement.factor_vae_score(groups, seed=seed),
+    }
+
+
+def _latents(model: VAE, batches: Iterable[Any], codes: Tensor, x: Tensor, y: Tensor | None, seed: int) -> dict[str, Any]:
     kls: list[Tensor | None] = []
     with torch.no_grad(), evaluation(model), drawing(seed, x.device):
         for batch in batches:
             some, labels = placed(batch, model.context.empty)
-            c = model.context(labels, len(some))
-            kls.append(model(some, c).draw.sites[0].kl_dims())
-            codes.append(model.encode(some, _given(model, labels)).flatten(1).cpu())
+            kls.append(model(some, model.context(labels, len(some))).draw.sites[0].kl_dims())
         told = None if model.conditional or len(x) < 2 else _information(model, x)
         gap = _prior_gap(model, x, y)
-    means = torch.cat(codes)
     closed = [kl.cpu() for kl in kls if kl is not None]
     units = latents.kl_units(torch.cat(closed)) if closed and len(closed) == len(kls) else None
-    active = latents.active_units(means) if len(means) > 1 else None
+    active = latents.active_units(codes) if len(codes) > 1 else None
     return {
-        "dimensions": means.shape[1],
+        "dimensions": codes.shape[1],
         "active_units": None if active is None else active.count,
         "kl": None if units is None else units.values.tolist(),
         "kl_units": None if units is None else units.count,

@@ -13,6 +13,7 @@ from vaekit.data.batches import Batches
 from vaekit.data.prepare import Data, load
 from vaekit.data.transform import DataOptions
 from vaekit.evaluation import bound, evaluate
+from vaekit.evaluation.classifier import Trained, find, train
 from vaekit.evaluation.findings import RULES, findings
 
 
@@ -178,7 +179,9 @@ def test_data_outside_of_the_support(trained: vaekit.VAE) -> None:
 
 
 def test_every_rule_is_provoked_above() -> None:
-    assert [rule.__name__ for rule in RULES] == ["collapse", "blur", "balance", "scale", "overfitting", "hole", "support"]
+    assert [rule.__name__ for rule in RULES] == [
+        *("collapse", "blur", "balance", "scale", "overfitting", "hole", "far_samples", "support")
+    ]
 
 
 def test_findings_do_without_a_config(trained: vaekit.VAE, digits: Data) -> None:
@@ -203,3 +206,57 @@ def test_known_factors_are_told_apart(tmp_path) -> None:
     assert numbers["factors"]["informativeness"] > 0.3
     with pytest.raises(vaekit.DataError, match="there are factors of 5 examples and 2000 examples"):
         evaluate(model, Batches(some, 128), factors=some.factors[:5], k=1, n=10)
+
+
+@pytest.fixture(scope="module")
+def classifier(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        made = train(digits, epochs=12)
+        again = find(digits.info, digits.shape)
+        assert again is not None
+        x = torch.rand(7, *digits.shape)
+        assert torch.equal(again.features(x), made.features(x))
+        assert (again.name, again.accuracy) == (made.name, made.accuracy)
+        assert find(digits.info.model_copy(update={"examples": 3, "seed": 9}), digits.shape) is not None
+        assert find(digits.info.model_copy(update={"binarize": "none"}), digits.shape) is None
+    return made
+
+
+def test_a_classifier_is_named_by_its_weights(classifier: Trained) -> None:
+    assert classifier.name.startswith("digits-")
+    assert classifier.accuracy > 0.8
+    assert classifier.features(torch.rand(3, 1, 8, 8)).shape == (3, 64)
+
+
+def test_samples_beside_reconstructions_and_real_examples(trained: vaekit.VAE, digits: Data, classifier: Trained) -> None:
+    found = evaluate(trained, Batches(digits.test, 64), classifier=classifier, k=1, n=10)["fidelity"]
+    assert (found["classifier"], found["n"]) == (classifier.name, 89)
+    assert 0 < found["real"]["frechet"] < found["reconstructions"]["frechet"]
+    assert all(0 <= found[name][share] <= 1 for name in ("samples", "real") for share in ("precision", "recall"))
+    few = digits.test.take(torch.arange(100))
+    with pytest.raises(vaekit.DataError, match="needs more than 128 held-out examples: there are 100"):
+        evaluate(trained, Batches(few, 64), classifier=classifier, k=1, n=10)
+
+
+def test_samples_far_worse_than_reconstructions(trained: vaekit.VAE, digits: Data, classifier: Trained) -> None:
+    numbers = evaluate(trained, Batches(digits.test, 64), classifier=classifier, k=1, n=10)
+    worse = {**numbers["fidelity"], "samples": {**numbers["fidelity"]["samples"], "frechet": 1e4}}
+    [said] = findings({**numbers, "fidelity": worse}, trained.config)
+    assert said.startswith("samples are far worse than reconstructions: a Fréchet distance of 1e+04 from the data against ")
+    assert f"in the features of {classifier.name}" in said
+
+
+def test_a_classifier_that_cannot_be_had(digits: Data, classifier: Trained, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path))
+    train(digits, epochs=1)
+    [weights] = tmp_path.glob("classifiers/*/classifier.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
+    with pytest.raises(vaekit.CheckpointError, match=r"its weights are not those that it was stored with\): delete it and"):
+        find(digits.info, digits.shape)
+    with pytest.raises(vaekit.DataError, match="has no labels to learn: a classifier needs at least two classes"):
+        train(load(torch.rand(50, 4)))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(vaekit.CheckpointError, match="cannot be written: Not a directory"):
+        train(digits, epochs=1)

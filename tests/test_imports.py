@@ -49,7 +49,9 @@ ALLOWED = {
     "evaluation.bounds": "model trace blocks",
     "evaluation.findings": "config",
     "evaluation.measures": "model parts trace blocks distributions metrics metrics.factors metrics.images metrics.latents "
-    "evaluation.bounds evaluation.findings",
+    "evaluation.bounds evaluation.classifier evaluation.fidelity evaluation.findings",
+    "evaluation.classifier": "strictjson blocks config data.batches data.prepare shapes",
+    "evaluation.fidelity": "model metrics metrics.fidelity evaluation.bounds evaluation.classifier",
     "tally": "",
     "training": "model trace parts evaluation data.batches blocks tally",
     "checkpoint": "strictjson",

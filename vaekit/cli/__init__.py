@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli import authoring, catalog, checking, models, training
+from vaekit.cli import authoring, catalog, checking, evaluating, models, training
 from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
 
 app = typer.Typer(
@@ -23,7 +23,8 @@ app = typer.Typer(
 )
 app.command()(training.train)
 app.command()(training.resume)
-app.command()(models.evaluate)
+app.command()(evaluating.evaluate)
+app.command()(evaluating.classifier)
 app.command()(models.sample)
 app.command()(models.reconstruct)
 app.command()(models.interpolate)

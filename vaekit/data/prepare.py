@@ -79,8 +79,12 @@ def load(source: Any, options: DataOptions | None = None, root: str | Path | Non
 
 def data_root(given: str | Path | None = None) -> Path:
     """Where named data sets are: as given, else VAEKIT_DATA, else `data` in VAEKIT_CACHE or the user's cache."""
-    cache = Path(os.environ.get("VAEKIT_CACHE") or Path.home() / ".cache" / "vaekit")
-    return Path(given or os.environ.get("VAEKIT_DATA") or cache / "data").expanduser()
+    return Path(given or os.environ.get("VAEKIT_DATA") or cache() / "data").expanduser()
+
+
+def cache() -> Path:
+    """Where what can be made again is kept: VAEKIT_CACHE, else the user's cache."""
+    return Path(os.environ.get("VAEKIT_CACHE") or Path.home() / ".cache" / "vaekit").expanduser()
 
 
 def _split(name: str, raw: Raw, options: DataOptions) -> dict[str, Examples]:

@@ -95,6 +95,20 @@ def hole(numbers: Numbers, config: Config | None) -> Iterator[str]:
         )
 
 
+def far_samples(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """Samples are far worse than reconstructions."""
+    found = numbers["fidelity"]
+    if found is None:
+        return
+    samples, again, real = (found[name]["frechet"] for name in ("samples", "reconstructions", "real"))
+    if samples - real > 3 * max(again - real, real):
+        yield (
+            f"samples are far worse than reconstructions: a Fréchet distance of {samples:.3g} from the data against "
+            f"{again:.3g} (real examples: {real:.3g}), in the features of {found['classifier']}; raise loss.beta, or use a "
+            f"prior that is learnt"
+        )
+
+
 def support(numbers: Numbers, config: Config | None) -> Iterator[str]:
     """Data that the likelihood gives no probability."""
     share = numbers["outside_support"]
@@ -114,6 +128,7 @@ RULES: tuple[Callable[[Numbers, Config | None], Iterator[str]], ...] = (
     scale,
     overfitting,
     hole,
+    far_samples,
     support,
 )
 """In the order in which they speak."""

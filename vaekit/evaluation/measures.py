@@ -13,6 +13,8 @@ from vaekit.blocks import drawing, evaluation
 from vaekit.distributions import kl, multivariate_normal
 from vaekit.errors import DataError
 from vaekit.evaluation.bounds import bound, placed
+from vaekit.evaluation.classifier import Trained
+from vaekit.evaluation.fidelity import fidelity_of
 from vaekit.evaluation.findings import findings
 from vaekit.metrics import factors as disentanglement
 from vaekit.metrics import images, latents
@@ -31,6 +33,7 @@ def evaluate(
     train: Iterable[Any] | None = None,
     loss: Loss | None = None,
     factors: Tensor | None = None,
+    classifier: Trained | None = None,
     k: int = 200,
     n: int | None = None,
     seed: int = 0,
@@ -43,6 +46,7 @@ def evaluate(
         train: training examples likewise, to see how much better they are known and to fit the probe; 2,000 are used.
         loss: that it was trained with, to see whether its scale is that of the bound.
         factors: what the held-out examples were made of (N, F), in the order of the batches, where that is known.
+        classifier: whose features samples are compared in.
         k: importance samples an example.
         n: examples that the importance-weighted likelihood is of; all of them where there is none.
         seed: what the draws depend on.
@@ -53,8 +57,8 @@ def evaluate(
         its support. `examples`. `latents`: what the codes hold, and `information` for a model without a y. `reconstructions`:
         `mse`, the `variance` that the mean example leaves, and `psnr` and `ssim` of images in [0, 1]. `probe`: a linear one of
         labels on codes. `outside_support`: the share of numbers that the likelihood gives no probability. `loss`: as it is
-        minimised. `factors`: scores of how well the codes of 5,000 examples tell those apart. `findings`: sentences. What does
-        not apply is None.
+        minimised. `factors`: scores of how well the codes of 5,000 examples tell those apart. `fidelity`: of samples to
+        data, in the features of the classifier. `findings`: sentences. What does not apply is None.
 
     Raises:
         DataError: where there are no examples.
@@ -84,6 +88,7 @@ def evaluate(
         "loss": None if loss is None else _loss(model, loss, x, y, seed),
     }
     numbers["factors"] = None if factors is None else _factors(codes, factors, seed)
+    numbers["fidelity"] = None if classifier is None else fidelity_of(model, batches, classifier, seed)
     numbers["findings"] = findings(numbers, model.config)
     return numbers
 

@@ -1,0 +1,154 @@
+"""`vaekit evaluate` and `vaekit classifier`: how good a model is."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaekit.cli import models, overrides, show
+from vaekit.cli.training import Json
+from vaekit.errors import ConfigError, ShapeError
+
+if TYPE_CHECKING:
+    from vaekit.data.prepare import Data
+    from vaekit.model import VAE
+
+
+def evaluate(
+    model: models.Model,
+    data: Annotated[str | None, typer.Argument(help="A data set.  [default: the one the model was trained on]")] = None,
+    k: Annotated[int, typer.Option("-k", help="Importance samples an example.", min=1)] = 200,
+    n: Annotated[int, typer.Option("-n", help="Examples for the importance-weighted likelihood.", min=1)] = 1000,
+    paper: Annotated[bool, typer.Option("--paper", help="As papers do: k = 5,000 on the whole test set.")] = False,
+    seed: Annotated[int, typer.Option(help="What the draws depend on.", min=0, max=2**32 - 1)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    data_root: models.DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """How good a model is on the test set: bounds, latents, reconstructions, and what is wrong with it."""
+    from vaekit import evaluation, io
+    from vaekit.data.batches import Batches
+    from vaekit.data.check import check_labels, check_support
+
+    loaded = io.load(model, device=device)
+    found = models.data_of(model, loaded, data, data_root)
+    if found.shape != loaded.data_shape:
+        raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
+    check_labels(loaded.context, found)
+    check_support(loaded.likelihood, found)
+    numbers = evaluation.evaluate(
+        loaded,
+        Batches(found.test, 128),
+        Batches(found.train, 128),
+        _loss(loaded),
+        found.test.factors,
+        _classifier(found),
+        k=5000 if paper else k,
+        n=None if paper else n,
+        seed=seed,
+    )
+    numbers = {"data": found.info.name, **numbers}
+    if as_json:
+        show.document(numbers)
+        return
+    show.table(list(_lines(numbers)))
+    typer.echo("\nwhat was found")
+    for said in numbers["findings"] or ["nothing amiss"]:
+        typer.echo(f"- {said}")
+
+
+def _loss(model: "VAE") -> Any:
+    """The loss that a model was trained with; None where it is not installed."""
+    from vaekit.errors import UnknownPart
+    from vaekit.wiring import build_loss
+
+    if model.config is None:
+        return None
+    try:
+        return build_loss(model.config, model).to(model.context.empty.device)
+    except UnknownPart:
+        return None
+
+
+def _classifier(found: "Data") -> Any:
+    """The classifier of such data, where there is one and there are examples enough."""
+    from vaekit.evaluation import classifier
+
+    known = classifier.find(found.info, found.shape)
+    if known is not None and len(found.test) <= 2 * classifier.FEATURES + 1:
+        typer.echo(f"note: {len(found.test)} test examples are too few for a Fréchet distance", err=True)
+        return None
+    return known
+
+
+def _lines(numbers: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The numbers of an evaluation for people, in nats per example where nothing else is said."""
+    train, error, bits = numbers["train_nelbo"], numbers["nll_standard_error"], numbers["bits_per_dim"]
+    yield "negative ELBO", f"{numbers['nelbo']:.2f}" + ("" if train is None else f"  (of training examples {train:.2f})")
+    yield "  reconstruction", f"{numbers['reconstruction']:.2f}"
+    yield "  KL", f"{numbers['kl']:.2f}"
+    spread = "" if error is None else f" ± {error:.2f}"
+    nll = f"{numbers['nll']:.2f}{spread}  (importance-weighted bound, k = {numbers['k']:,}, n = {numbers['nll_examples']:,})"
+    yield "negative log-likelihood", nll
+    if bits is not None:
+        yield "  in bits per dimension", f"{bits:.3f}"
+    latents = numbers["latents"]
+    if latents["kl"] is not None:
+        largest = sorted(latents["kl"], reverse=True)
+        shown = " ".join(f"{value:.2f}" for value in largest[:12]) + (" …" if len(largest) > 12 else "")
+        yield "KL by dimension", f"{shown}  (from the largest; {latents['kl_units']} above 0.1)"
+    active = latents["active_units"]
+    if active is not None:
+        yield "active units", f"{active} of {latents['dimensions']}  (variance of the code over 0.01)"
+    told = latents["information"]
+    if told is not None:
+        full = "; saturated, N is too small" if told["saturated"] else ""
+        yield "mutual information", f"{max(0.0, told['mutual']):.2f}  (of x and z, N = {told['examples']:,}{full})"
+        yield "aggregated KL", f"{told['aggregated_kl']:.2f}  (of q(z) from p(z), same N)"
+    if latents["prior_gap"] is not None:
+        yield "  by its moments", f"{latents['prior_gap']:.2f}"
+    near = numbers["reconstructions"]
+    looks = "" if near["psnr"] is None else f"; PSNR {near['psnr']:.1f} dB"
+    looks += "" if near["ssim"] is None else f", SSIM {near['ssim']:.3f} (window {near['ssim_window']})"
+    yield "squared error", f"{near['mse']:.4f} a number  (the mean example has {near['variance']:.4f}){looks}"
+    probe = numbers["probe"]
+    if probe is not None:
+        yield "linear probe", f"{probe['accuracy']:.1%} of labels from codes  (the commonest class: {probe['commonest']:.1%})"
+    if numbers["factors"] is not None:
+        scores = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in numbers["factors"].items())
+        yield "factors", scores
+    near = numbers["fidelity"]
+    if near is not None:
+        for name in ("samples", "reconstructions", "real"):
+            made = near[name]
+            shares = f"precision {made['precision']:.2f}, recall {made['recall']:.2f}"
+            yield f"{name} to data", f"Fréchet distance {made['frechet']:.2f}, {shares}"
+        about = f"{near['classifier']}, {near['accuracy']:.1%} right; n = {near['n']:,}"
+        yield "  in the features of", about
+    yield "examples", f"{numbers['examples']:,} of {numbers['data']}, test"
+
+
+def classifier(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="DATA [data.OPTION=VALUE]...", help="A labelled data set, prepared as for the model.")
+    ],
+    epochs: Annotated[int, typer.Option(help="Passes over the training set.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="What the weights depend on.", min=0, max=2**32 - 1)] = 0,
+    data_root: models.DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small classifier and store it: `vaekit evaluate` then compares samples with data in its features."""
+    from vaekit.data.prepare import load
+    from vaekit.data.transform import DataOptions
+    from vaekit.evaluation import classifier as classifiers
+
+    asked = overrides.parse(arguments)
+    if asked.source is None:
+        raise ConfigError("which data set? vaekit classifier mnist")
+    if asked.parts:
+        raise ConfigError(f"a classifier has no {min(asked.parts)}: give a data set and options of it")
+    trained = classifiers.train(load(asked.source, DataOptions(**asked.data), data_root), epochs, seed=seed)
+    if as_json:
+        show.document({"name": trained.name, "accuracy": trained.accuracy})
+    else:
+        typer.echo(f"{trained.name}  {trained.accuracy:.2%} of test labels right")

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from vaekit.shapes import feature_axis as feature_axis
     from vaekit.shapes import join as join
     from vaekit.shapes import widen as widen
+    from vaekit.sweeps import Sweep as Sweep
+    from vaekit.sweeps import sweep as sweep
     from vaekit.trace import Draw as Draw
     from vaekit.trace import Site as Site
     from vaekit.trace import Terms as Terms
@@ -80,6 +82,7 @@ _MODULES = {
     "parts": ["Context", "Decoder", "Encoder", "Latent", "Likelihood", "Loss", "Part", "Posterior", "Prior", "Space"],
     "runs": ["Run"],
     "shapes": ["Shape", "feature_axis", "join", "widen"],
+    "sweeps": ["Sweep", "sweep"],
     "trace": ["Draw", "Site", "Terms", "Trace"],
     "training": ["Report", "train"],
     "wiring": ["build"],

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli import authoring, catalog, checking, evaluating, models, training
+from vaekit.cli import authoring, catalog, checking, evaluating, models, sweeping, training
 from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(training.train)
 app.command()(training.resume)
+app.command()(sweeping.sweep)
 app.command()(evaluating.evaluate)
 app.command()(evaluating.classifier)
 app.command()(models.sample)

@@ -40,7 +40,7 @@ def parse(arguments: Iterable[str]) -> Overrides:
                 raise ConfigError(f"two data sets: {found.source!r} and {argument!r}; an override is written part.option=value")
             found.source = argument
             continue
-        _set(found, key, _value(text))
+        _set(found, key, value_of(text))
     return found
 
 
@@ -64,7 +64,7 @@ def _set(found: Overrides, key: str, value: Any) -> None:
         raise ConfigError(f"nothing is called {key!r}{suggestion(kind, known)} (there are: {', '.join((*KINDS, 'data'))})")
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """JSON where it parses as JSON, else the text itself."""
     from vaekit import strictjson
 
@@ -72,3 +72,18 @@ def _value(text: str) -> Any:
         return strictjson.loads(text)
     except ValueError:
         return text
+
+
+def several(text: str) -> list[Any]:
+    """Values with commas between; those inside brackets and quotation marks part nothing."""
+    pieces = [""]
+    depth = 0
+    quoted = False
+    for character in text:
+        quoted = quoted != (character == '"')
+        depth += 0 if quoted else (character in "[{") - (character in "]}")
+        if character == "," and not depth and not quoted:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return [value_of(piece) for piece in pieces]

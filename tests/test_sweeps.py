@@ -1,0 +1,124 @@
+"""Sweeps: every combination once, continued where they stopped, and refused before any work."""
+
+import csv
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+
+import vaekit
+from vaekit.cli import app, overrides
+
+SMALL = {"epochs": 1, "progress": False, "data_options": {"binarize": "fixed", "validation": 100, "test": 100}}
+
+
+def test_every_combination_is_run_once(tmp_path: Path) -> None:
+    grid = {"loss.beta": [0.5, 2.0], "encoder": ["mlp", "lstm"], "encoder.dense": [[8]]}
+    with pytest.raises(vaekit.ConfigError, match=r"encoder=mlp encoder.dense=\[8\]: encoder 'mlp' has no option 'dense'"):
+        vaekit.sweep("digits", grid, output=tmp_path, **SMALL)
+    assert not any(tmp_path.iterdir())
+
+    grid = {"loss.beta": [0.5, 2.0], "encoder": ["mlp", "lstm"]}
+    found = vaekit.sweep("digits", grid, seeds=2, output=tmp_path, **SMALL)
+    assert [(row["values"]["loss.beta"], row["values"]["encoder"], row["seed"]) for row in found.rows] == [
+        (beta, encoder, seed) for beta in (0.5, 2.0) for encoder in ("mlp", "lstm") for seed in (0, 1)
+    ]
+    run = vaekit.Run(found.path / "loss.beta=2.0-encoder=lstm-seed1")
+    assert run.model.config.loss["beta"] == 2.0
+    assert run.model.config.encoder["name"] == "lstm"
+    assert run.record["training"]["seed"] == 1
+    assert found.rows[-1]["nelbo"] == [row for row in run.metrics if row["split"] == "test"][-1]["nelbo"]
+
+    pair = [row["nelbo"] for row in found.rows[:2]]
+    first, *_ = found.means()
+    assert (first["values"], first["seeds"]) == ({"loss.beta": 0.5, "encoder": "mlp"}, 2)
+    assert (first["nelbo"], first["nelbo_std"]) == (pytest.approx(mean(pair)), pytest.approx(stdev(pair)))
+
+    with (found.path / "sweep.csv").open() as file:
+        assert [float(row["nelbo"]) for row in csv.DictReader(file)] == [row["nelbo"] for row in found.rows]
+    assert json.loads((found.path / "sweep.json").read_text())["rows"] == list(found.rows)
+
+
+def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import vaekit.sweeps
+
+    fit, runs = vaekit.sweeps.fit, []
+
+    def stopped(*args, **given):
+        runs.append(given["name"])
+        if len(runs) == 2:
+            raise KeyboardInterrupt
+        return fit(*args, **given)
+
+    monkeypatch.setattr(vaekit.sweeps, "fit", stopped)
+    grid = {"latent.features": [1, 2, 3]}
+    with pytest.raises(KeyboardInterrupt):
+        vaekit.sweep("digits", grid, output=tmp_path, **SMALL)
+    found = vaekit.sweep("digits", grid, output=tmp_path, **SMALL)
+    assert runs == [f"latent.features={n}-seed0" for n in (1, 2, 2, 3)]
+    assert [row["status"] for row in found.rows] == ["done"] * 3
+    again = vaekit.sweep("digits", grid, output=tmp_path, **SMALL)
+    assert again.rows == found.rows
+    assert len(runs) == 4
+
+
+def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
+    found = vaekit.sweep("digits", {"likelihood": ["gaussian"]}, output=tmp_path, lr=100.0, **{**SMALL, "epochs": 60})
+    [row] = found.rows
+    assert (row["status"], row["nelbo"]) == ("failed", None)
+    assert "is not finite" in row["error"]
+    assert found.means()[0]["seeds"] == 0
+
+
+def test_a_name_is_of_one_sweep(tmp_path: Path) -> None:
+    vaekit.sweep("digits", {"latent.features": [2]}, output=tmp_path, name="s", **SMALL)
+    with pytest.raises(vaekit.ConfigError, match="s is a sweep of something else: choose another name"):
+        vaekit.sweep("digits", {"latent.features": [3]}, output=tmp_path, name="s", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("grid", "given", "said"),
+    [
+        ({}, {}, "nothing to sweep: give values, such as loss.beta=0,1,12"),
+        ({"loss.beta": []}, {}, "nothing to sweep"),
+        ({"epochs": [1, 2]}, {}, "'epochs' cannot be swept: give a part, or an option of one"),
+        ({"loss.beta": [1]}, {"seeds": 0}, "0 seeds and 1 jobs: at least one of each is needed"),
+        ({"loss.beta": [1]}, {"seed": 3}, "a sweep counts its seeds from 0"),
+        ({"loss.beta": list(range(101)), "latent.features": list(range(1, 102))}, {}, "10,201 runs: 10,000 are the most"),
+        ({"loss.beta": [1, -1]}, {}, "loss.beta=-1: loss 'elbo': beta: input should be greater"),
+        ({"encoder": ["lsmt"]}, {}, "encoder=lsmt: unknown encoder 'lsmt'; did you mean 'lstm'"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused_before_any_work(grid, given, said: str, tmp_path: Path) -> None:
+    with pytest.raises(vaekit.VaekitError, match=said):
+        vaekit.sweep("digits", grid, output=tmp_path, **{**SMALL, **given})
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0,1,12", [0, 1, 12]),
+        ("mlp,lstm", ["mlp", "lstm"]),
+        ("[64],[64,32]", [[64], [64, 32]]),
+        ('"a,b",c', ["a,b", "c"]),
+        ('{"name":"lstm","hidden":3},mlp', [{"name": "lstm", "hidden": 3}, "mlp"]),
+        ("true", [True]),
+    ],
+)
+def test_values_with_commas_between(text: str, values: list) -> None:
+    assert overrides.several(text) == values
+
+
+def test_from_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["sweep", "digits", "data.validation=100", "data.test=100", "latent.features=1,2", "--epochs", "1", "--quiet"]
+    app([*line, "--jobs", "2", "--json"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    assert [row["values"] for row in found["means"]] == [{"latent.features": 1}, {"latent.features": 2}]
+    app(line, standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["latent.features", "seeds", "negative", "ELBO", "reconstruction", "KL"]
+    assert f"{found['means'][1]['nelbo']:.2f}" in lines[2]
+    assert lines[-1].endswith("sweep.csv")

@@ -1,0 +1,242 @@
+"""Many runs of one data set: every combination of some options, each with several seeds; stopped and continued at will.
+
+A sweep is a folder of runs, with sweep.json and sweep.csv beside them.
+"""
+
+import csv
+import hashlib
+import itertools
+import json
+import multiprocessing
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from vaekit import io, recipes, strictjson
+from vaekit.config import DEFAULTS, Config
+from vaekit.data.prepare import load
+from vaekit.data.transform import DataOptions
+from vaekit.errors import ConfigError, TrainingError, VaekitError
+from vaekit.fitting import fit, resume
+from vaekit.runs import Run
+from vaekit.training import TrainingOptions
+from vaekit.wiring import build
+
+_MOST = 10_000  # runs
+_TERMS = ("nelbo", "reconstruction", "kl")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep.
+
+    Args:
+        path: of the folder.
+        rows: one a run: `values` of what is swept, `seed`, `run`, `status`, `error`, and the test set's `nelbo`,
+            `reconstruction` and `kl` in nats per example.
+    """
+
+    path: Path
+    rows: tuple[dict[str, Any], ...]
+
+    def means(self) -> list[dict[str, Any]]:
+        """One row a combination: its `values`, how many `seeds` were done, and of each term the mean and the deviation."""
+        found = []
+        for _, group in itertools.groupby(self.rows, key=lambda row: json.dumps(row["values"])):
+            rows = list(group)
+            done = [row for row in rows if row["nelbo"] is not None]
+            terms = {term: [row[term] for row in done] for term in _TERMS}
+            means = {term: mean(values) if values else None for term, values in terms.items()}
+            spread = {f"{term}_std": stdev(values) if len(values) > 1 else None for term, values in terms.items()}
+            found.append({"values": rows[0]["values"], "seeds": len(done), **means, **spread})
+        return found
+
+
+def sweep(
+    data: str,
+    grid: Mapping[str, Sequence[Any]],
+    *,
+    seeds: int = 1,
+    jobs: int = 1,
+    recipe: str | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    data_root: str | Path | None = None,
+    output: str | Path = "runs",
+    name: str | None = None,
+    progress: bool = True,
+    **training: Any,
+) -> Sweep:
+    """Train a model for every combination; those that are done are not done again.
+
+    Args:
+        data: the name of a data set.
+        grid: values by what takes them: `{"loss.beta": [0, 1], "encoder": ["mlp", "lstm"]}`.
+        seeds: runs of each combination, with the seeds from 0.
+        jobs: processes at once.
+        recipe: a named config to start from.
+        data_options: fields of DataOptions.
+        data_root: where named data sets are.
+        output: the folder to make the sweep in.
+        name: of the sweep; that of the data and a piece of a hash of all this unless given, so that it is found again.
+        progress: whether to say on standard error how runs go; of one job.
+        training: fields of TrainingOptions but `seed`.
+
+    Raises:
+        ConfigError: where there is nothing to sweep, or a combination cannot be built; before any run.
+    """
+    start = recipes.load(recipe) if recipe is not None else recipes.Recipe()
+    _check(grid, seeds, jobs, training)
+    chosen = start.but(data, {}, data_options or {}, training)
+    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    _check_all(chosen, combinations, data_root)
+    TrainingOptions(**chosen.training)
+    told = {
+        "data": data,
+        "grid": {what: list(values) for what, values in grid.items()},
+        "recipe": recipe,
+        "data_options": dict(data_options or {}),
+        "training": training,
+    }
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    folder = Path(output) / (name or f"sweep-{re.sub('[^a-z0-9-]', '-', data.partition(':')[0])}-{key}")
+    tasks = [
+        {
+            "data": data,
+            "recipe": recipe,
+            **_parts(values),
+            "data_options": dict(data_options or {}),
+            "data_root": data_root,
+            "output": folder,
+            "name": _slug(values, seed),
+            "progress": progress and jobs == 1,
+            "seed": seed,
+            **training,
+        }
+        for values in combinations
+        for seed in range(seeds)
+    ]
+    _claim(folder, told)
+    done = list(_all_run(tasks, jobs))
+    pairs = itertools.product(combinations, range(seeds))
+    rows = tuple({"values": values, "seed": seed, **row} for (values, seed), row in zip(pairs, done, strict=True))
+    found = Sweep(folder, rows)
+    _write(found, told)
+    return found
+
+
+def _check(grid: Mapping[str, Sequence[Any]], seeds: int, jobs: int, training: Mapping[str, Any]) -> None:
+    if not grid or not all(grid.values()):
+        raise ConfigError("nothing to sweep: give values, such as loss.beta=0,1,12")
+    for what in grid:
+        if what.partition(".")[0] not in DEFAULTS:
+            raise ConfigError(f"{what!r} cannot be swept: give a part, or an option of one, such as loss.beta")
+    if seeds < 1 or jobs < 1:
+        raise ConfigError(f"{seeds} seeds and {jobs} jobs: at least one of each is needed")
+    if "seed" in training:
+        raise ConfigError("a sweep counts its seeds from 0: say how many by seeds")
+    count = seeds
+    for values in grid.values():
+        count *= len(values)
+    if count > _MOST:
+        raise ConfigError(f"{count:,} runs: {_MOST:,} are the most")
+
+
+def _check_all(chosen: recipes.Recipe, combinations: list[dict[str, Any]], root: str | Path | None) -> None:
+    """Build every combination once, so that none fails after others have been trained."""
+    found = load(chosen.source, DataOptions(**chosen.data), root)
+    for values in combinations:
+        try:
+            build(Config(data_shape=found.shape, **chosen.but(None, _parts(values), {}, {}).parts))
+        except VaekitError as error:
+            raise type(error)(f"{_said(values)}: {error}") from None
+
+
+def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts that a combination asks for, each a name or a mapping of options, or both."""
+    parts: dict[str, Any] = {}
+    for what, value in values.items():
+        kind, _, option = what.partition(".")
+        given = {option: value} if option else {"name": value} if isinstance(value, str) else dict(value)
+        parts[kind] = {**parts.get(kind, {}), **given}
+    return parts
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{what}={value if isinstance(value, str) else json.dumps(value)}" for what, value in values.items())
+
+
+def _slug(values: Mapping[str, Any], seed: int) -> str:
+    """The name of a run: what it is of, as far as a folder's name may say."""
+    said = re.sub(r"[^A-Za-z0-9.=_-]+", "-", _said(values)).strip("-")
+    digest = hashlib.sha256(_said(values).encode()).hexdigest()[:6]
+    return f"{said if len(said) <= 100 else f'{said[:93]}-{digest}'}-seed{seed}"
+
+
+def _all_run(tasks: list[dict[str, Any]], jobs: int) -> Iterator[dict[str, Any]]:
+    if jobs == 1:
+        yield from map(_run, tasks)
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_run, tasks)
+
+
+def _run(task: dict[str, Any]) -> dict[str, Any]:
+    """Make one run, or continue it, or find it done."""
+    path = Path(task["output"]) / task["name"]
+    error = ""
+    try:
+        if not (path / "run.json").is_file():
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()  # left by a run that was stopped before it could say anything
+            run = fit(**task)
+        elif Run(path).status == "done":
+            run = Run(path)
+        else:
+            run = resume(path, progress=task["progress"])
+    except TrainingError as failed:
+        run, error = Run(path), str(failed)
+    if run.status == "interrupted":
+        raise KeyboardInterrupt
+    tests = [row for row in run.metrics if row["split"] == "test"]
+    terms = {term: tests[-1][term] if tests else None for term in _TERMS}
+    return {"run": path.name, "status": run.status, "error": error, **terms}
+
+
+def _claim(folder: Path, told: dict[str, Any]) -> None:
+    """See that a folder is of this sweep, or make it so."""
+    try:
+        before = strictjson.loads((folder / "sweep.json").read_bytes())
+    except FileNotFoundError:
+        before = None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder} holds no sweep that can be read ({error}): choose another name") from None
+    if before is not None and {key: before.get(key) for key in told} != json.loads(json.dumps(told)):
+        raise ConfigError(f"{folder} is a sweep of something else: choose another name")
+    if before is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _document(folder, told, ())
+        except OSError as error:
+            raise ConfigError(f"no sweep can be made in {folder}: {error.strerror}") from None
+
+
+def _document(folder: Path, told: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    text = json.dumps({**told, "rows": rows}, indent=2, ensure_ascii=False) + "\n"
+    io.write_whole(folder / "sweep.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _write(found: Sweep, told: dict[str, Any]) -> None:
+    _document(found.path, told, found.rows)
+    columns = [*told["grid"], "seed", *_TERMS, "status", "run", "error"]
+
+    def table(path: Path) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows({**row["values"], **{k: row[k] for k in columns if k in row}} for row in found.rows)
+
+    io.write_whole(found.path / "sweep.csv", table)

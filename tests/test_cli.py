@@ -1,7 +1,9 @@
 """The command line, as a person runs it."""
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -156,6 +158,25 @@ def test_info_and_evaluate(place: Path) -> None:
     numbers = json.loads(_run("evaluate", "runs/plain", "-k", "5", "--json").stdout)
     assert numbers["nelbo"] == pytest.approx(info["metrics"]["test"]["nelbo"], abs=1e-3)
     assert "± " in _run("evaluate", "latest", "-k", "2").stdout
+
+
+def test_evaluating_writes_a_report_that_needs_no_other_file(place: Path, tmp_path: Path) -> None:
+    said = _run("evaluate", "runs/plain", "-k", "2", "-n", "50")
+    page = Path("runs/plain/report.html").read_text(encoding="utf-8")
+    assert "report runs/plain/report.html" in said.stderr
+    assert page.count("data:image/png;base64,") == len(vaekit.Run("runs/plain").figures) > 2
+    for line in said.stdout.splitlines():
+        if line.startswith("- "):
+            assert html.escape(line[2:]) in page
+    assert "<h1>plain on digits</h1>" in page
+    assert "&quot;latent&quot;: {" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert (
+        "report" not in _run("evaluate", "runs/plain/model", "-k", "2", "-n", "5", "--report", str(tmp_path / "r.html")).stdout
+    )
+    assert (tmp_path / "r.html").is_file()
+    with pytest.raises(vaekit.ConfigError, match=r"nowhere/r\.html cannot be written: No such file"):
+        _run("evaluate", "runs/plain", "-k", "2", "-n", "5", "--report", "nowhere/r.html")
 
 
 def test_listings() -> None:

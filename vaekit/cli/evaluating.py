@@ -23,6 +23,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="What the draws depend on.", min=0, max=2**32 - 1)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     data_root: models.DataRoot = None,
+    report: Annotated[str | None, typer.Option(help="The HTML file to write.  [default: report.html in the run]")] = None,
     as_json: Json = False,
 ) -> None:
     """How good a model is on the test set: bounds, latents, reconstructions, and what is wrong with it."""
@@ -48,6 +49,7 @@ def evaluate(
         seed=seed,
     )
     numbers = {"data": found.info.name, **numbers}
+    _report(model, report, numbers, loaded)
     if as_json:
         show.document(numbers)
         return
@@ -55,6 +57,27 @@ def evaluate(
     typer.echo("\nwhat was found")
     for said in numbers["findings"] or ["nothing amiss"]:
         typer.echo(f"- {said}")
+
+
+def _report(model: str, target: str | None, numbers: dict[str, Any], loaded: "VAE") -> None:
+    """Write report.html into the run, or where it was asked for; a model without a run has no place of its own."""
+    from pathlib import Path
+
+    from vaekit import io
+    from vaekit.report import report as page
+    from vaekit.runs import Run
+
+    run = io.run_of(model)
+    path = Path(target).expanduser() if target else run / "report.html" if run else None
+    if path is None:
+        return
+    pictures = Run(run).figures if run else []
+    text = page(f"{run.name if run else model} on {numbers['data']}", _lines(numbers), numbers, loaded.config, pictures)
+    try:
+        io.write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    typer.echo(f"report {path}", err=True)
 
 
 def _loss(model: "VAE") -> Any:

@@ -15,7 +15,7 @@ import torch
 from typer.main import get_command
 
 import vaekit
-from vaekit import hookspecs, registry
+from vaekit import hookspecs, recipes, registry
 from vaekit.cli import app, overrides
 from vaekit.config import DEFAULTS, Config, DataInfo
 from vaekit.data.transform import DataOptions
@@ -132,6 +132,11 @@ def test_data_sets() -> None:
     ours = [found for found in sets if (origin := plugins().origin(found)) and origin.package in OURS]
     wanted = {f"`{found.name}{':PATH' if found.takes_path else ''}`": found.summary for found in ours}
     assert dict(_rows(PAGES["training"], "name", "what")) == wanted
+
+
+def test_recipes() -> None:
+    rows = {row[0]: row[1] for row in _rows(PAGES["recipes"], "name", "what", "epochs")}
+    assert rows == {name: recipes.load(name).summary for name in recipes.names()}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

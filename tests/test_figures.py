@@ -49,7 +49,7 @@ def test_a_manifold_lies_on_normal_quantiles_with_the_second_axis_upwards(make) 
     (z,) = seen
     assert torch.special.ndtr(z[:4, 0]).tolist() == pytest.approx([0.125, 0.375, 0.625, 0.875])
     assert z[0, 1] > z[-1, 1]
-    with pytest.raises(vaekit.ShapeError, match="two latent dimensions"):
+    with pytest.raises(vaekit.ConfigError, match="two real latent dimensions"):
         figures.manifold(make(latent={"features": 3}))
 
 
@@ -77,3 +77,210 @@ def test_files(tmp_path) -> None:
     ]
     with Image.open(figures.curves(rows, tmp_path / "c.png")) as curves:
         assert curves.width > 1000
+
+
+def pixels(figure) -> np.ndarray:
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def test_a_manifold_takes_the_prior_as_it_is_and_refuses_others(make, monkeypatch) -> None:
+    model = make()
+    seen = []
+    monkeypatch.setattr(
+        model, "prior_z", lambda c: vaekit.distributions.normal(torch.tensor([[1.0, -1.0]]), torch.full((1, 2), 2.0))
+    )
+    model.decode = lambda z, y=None: seen.append(z) or torch.zeros(len(z), 1, 6, 5)
+    figures.manifold(model, 3)
+    corner = 2 * torch.special.ndtri(torch.tensor(1 / 6)).item()
+    assert seen[0][0].tolist() == pytest.approx([1 + corner, -1 - corner])  # left and above
+    assert seen[0][-1].tolist() == pytest.approx([1 - corner, -1 + corner])
+    monkeypatch.setattr(model, "prior_z", lambda c: vaekit.distributions.laplace(torch.zeros(1, 2), torch.ones(1, 2)))
+    with pytest.raises(vaekit.ConfigError, match="quantiles of a normal prior"):
+        figures.manifold(model, 3)
+    with pytest.raises(vaekit.ConfigError, match="give y"):
+        figures.manifold(make(context={"name": "labels", "classes": 3}))
+
+
+def test_codes_are_where_they_are_and_coloured_by_class() -> None:
+    codes = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]])
+    figure = figures.scatter(codes, torch.tensor([0, 1, 1]), ["cat", "$dog", "_"])
+    (points,) = figure.axes[0].collections
+    assert points.get_offsets().tolist() == codes.tolist()
+    colours = points.get_facecolors().tolist()
+    assert colours[1] == colours[2] != colours[0]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["cat", r"\$dog"]
+    pixels(figure)
+    pixels(figures.scatter(torch.rand(40, 2), torch.arange(40)))
+    assert figures.scatter(torch.rand(5010, 2)).axes[0].get_title() == "Codes; 5,000 of 5,010 examples"
+
+
+def test_codes_in_more_dimensions_are_projected() -> None:
+    flat = torch.randn(60, 1) * torch.tensor([[0.0, 3.0, 0.0]]) + torch.randn(60, 1) * torch.tensor([[1.0, 0.0, 0.0]])
+    figure = figures.scatter(flat)
+    places = torch.tensor(figure.axes[0].collections[0].get_offsets().tolist())
+    torch.testing.assert_close(places, (flat - flat.mean(0))[:, [1, 0]], atol=1.0, rtol=0)
+    assert "PCA" in figure.axes[0].get_title()
+    title = figures.scatter(flat, method="tsne", perplexity=7, seed=5).axes[0].get_title()
+    assert "t-SNE, perplexity 7, seed 5" in title
+    for wrong, said in (({"method": "raw"}, "no plane"), ({"method": "tsne", "perplexity": 60}, "below the number")):
+        with pytest.raises(vaekit.ConfigError, match=said):
+            figures.scatter(flat, **wrong)
+    with pytest.raises(vaekit.ConfigError, match="two dimensions"):
+        figures.scatter(flat[:, :1])
+
+
+def test_thumbnails_lie_at_their_codes_and_not_over_another() -> None:
+    codes = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    figure = figures.thumbnails(codes, torch.ones(3, 1, 4, 4), torch.tensor([1, 0, 1]), ["a", "b"])
+    canvas = figure.axes[0].images[0].get_array()
+    assert "2 of 3" in figure.axes[0].get_title()
+    rows, columns = np.nonzero((canvas != 255).any(-1))
+    assert len(rows) == 2 * 44 * 44
+    upper = rows < 750
+    assert columns[upper].min() > 750  # z of (1, 1) is right and above
+    assert columns[~upper].max() < 750
+    assert (canvas[rows[upper][0], columns[upper][0]] != canvas[rows[~upper][0], columns[~upper][0]]).any()
+
+
+def test_traversals_are_in_the_order_of_kl_over_the_range_of_the_draws(make) -> None:
+    model = make(latent={"features": 3})
+    with torch.no_grad():
+        model.latent.head.weight[:3] *= torch.tensor([[0.1], [9.0], [2.0]])
+    seen = []
+    model.decode = lambda z, y=None: seen.append(z) or torch.rand(len(z), 1, 6, 5)
+    x = torch.rand(50, 1, 6, 5)
+    figure = figures.traversals(model, x, base=4, steps=5)
+    found = figures.Posteriors.of(model, x)
+    order = found.kl.argsort(descending=True).tolist()
+    z = seen[0].reshape(3, 5, 3)
+    for row, i in enumerate(order):
+        mean, sd = found.draws[:, i].mean(), found.draws[:, i].std()
+        torch.testing.assert_close(z[row, :, i], mean + sd * torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]))
+        rest = [j for j in range(3) if j != i]
+        torch.testing.assert_close(z[row, :, rest], found.code[4, rest].expand(5, 2))
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert [text.split()[0] for text in labels] == [f"z{i}" for i in order]
+    assert labels[0].endswith(f"KL {found.kl.max():.2f}")
+
+
+def test_posteriors_agree_with_the_model(make) -> None:
+    model = make()
+    x = torch.rand(300, 1, 6, 5)
+    found = figures.Posteriors.of(model, x, seed=1)
+    torch.testing.assert_close(found.code, model.encode(x))
+    torch.testing.assert_close(found.mean, found.code)
+    want = (found.mean**2 + found.log_variance.exp() - found.log_variance - 1) / 2
+    torch.testing.assert_close(found.kl, want.mean(0).double())
+    assert not torch.equal(found.draws, figures.Posteriors.of(model, x, seed=2).draws)
+    with pytest.raises(vaekit.ConfigError, match="no examples"):
+        figures.Posteriors.of(model, x[:0])
+
+
+def test_kl_bars_stand_in_order_and_are_as_high_as_they_say() -> None:
+    figure = figures.kl_bars(torch.tensor([0.05, 2.0, 0.5]))
+    assert [bar.get_height() for bar in figure.axes[0].patches] == pytest.approx([2.0, 0.5, 0.05])
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1", "2", "0"]
+    assert "2 of 3 in use" in figure.axes[0].get_title()
+    pixels(figures.kl_bars(torch.zeros(100)))
+    with pytest.raises(vaekit.ConfigError, match="finite numbers"):
+        figures.kl_bars(torch.zeros(2, 2))
+
+
+def test_rate_and_distortion_lie_on_lines_of_their_sum() -> None:
+    figure = figures.rate_distortion([(2.0, 20.0, "a"), (5.0, 16.0, "$b")])
+    *lines, points = figure.axes[0].lines
+    assert points.get_xydata().tolist() == [[2, 20], [5, 16]]
+    assert lines
+    for line in lines:
+        assert np.ptp(line.get_xydata().sum(1)) < 1e-9
+    pixels(figure)
+    pixels(figures.rate_distortion([(0.0, -700.0, "one")]))
+    for wrong in ([], [(1.0, float("nan"), "x")]):
+        with pytest.raises(vaekit.ConfigError, match="at least one"):
+            figures.rate_distortion(wrong)
+
+
+def test_the_kl_surface_shows_posteriors() -> None:
+    plain = pixels(figures.kl_surface())
+    mean = torch.tensor([[0.0, 1.0], [2.0, -1.0]])
+    figure = figures.kl_surface(mean, torch.full((2, 2), -1.0), torch.tensor([0.1, 0.2]))
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["dimension 1", "dimension 0"]
+    assert pixels(figure).shape == plain.shape
+    assert (pixels(figure) != plain).any()
+    with pytest.raises(vaekit.ConfigError, match="one shape"):
+        figures.kl_surface(mean)
+
+
+def test_classes_have_a_row_each_and_a_draw_a_column() -> None:
+    model, _ = vaekit.build(
+        vaekit.Config(
+            data_shape=(1, 4, 4),
+            context={"name": "labels", "classes": 3},
+            data={"name": "toy", "examples": 9, "classes": ("a", "b", "c")},
+        )
+    )
+    model.eval()
+    figure = figures.by_class(model, columns=4)
+    assert figure.axes[0].images[0].get_array().shape == (3 * 5 - 1, 4 * 5 - 1)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
+    want = figures.grid(model.sample(4, y=1, seed=0), 4)
+    assert (figure.axes[0].images[0].get_array()[5:9] == want).all()
+
+
+def test_what_is_not_conditional_has_no_row_for_each_class(make) -> None:
+    with pytest.raises(vaekit.ConfigError, match="told no class"):
+        figures.by_class(make())
+
+
+def test_arithmetic_ends_at_a_less_b_and_c(make) -> None:
+    model = make()
+    seen = []
+    model.decode = lambda z, y=None: seen.append(z) or torch.rand(len(z), 1, 6, 5)
+    a, b, c = torch.rand(3, 4, 1, 6, 5)
+    figures.arithmetic(model, a, b, c, steps=3)
+    means = [model.encode(x).mean(0) for x in (a, b, c)]
+    torch.testing.assert_close(seen[0][2], means[2])
+    torch.testing.assert_close(seen[0][-1], means[0] - means[1] + means[2])
+    with pytest.raises(vaekit.ConfigError, match="a name each"):
+        figures.arithmetic(model, a, b, c[:0])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    training = {"epochs": 2, "output": tmp_path_factory.mktemp("runs"), "progress": False}
+    data_options = {"validation": 1500, "test": 90}
+    return vaekit.fit("digits", latent={"features": 3}, data_options=data_options, **training).path
+
+
+def test_the_command_writes_what_applies_and_says_what_does_not(trained, tmp_path) -> None:
+    from typer.testing import CliRunner
+
+    from vaekit.cli import app
+
+    result = CliRunner().invoke(app, ["figures", str(trained), "--output", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    written = result.stdout.split()
+    assert {path.rpartition("/")[2] for path in written} == {
+        *("curves.png", "samples.png", "reconstructions.png", "interpolation.png", "arithmetic.png", "codes.png", "tsne.png"),
+        *("thumbnails.png", "traversals.png", "kl.png", "kl-surface.png", "rate-distortion.png"),
+    }
+    for path in written:
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+            image.load()
+    assert "no manifold: a manifold is of two real latent dimensions" in result.stderr
+    assert "no classes: " in result.stderr
+
+
+def test_the_command_refuses_wrong_names_before_any_work(trained, tmp_path) -> None:
+    from typer.testing import CliRunner
+
+    from vaekit.cli import app
+
+    result = CliRunner().invoke(app, ["figures", "nowhere", "--only", "kl,manifolds"])
+    assert isinstance(result.exception, vaekit.ConfigError)
+    assert str(result.exception).startswith("no figure 'manifolds'; did you mean 'manifold'? (there are: curves, ")
+    result = CliRunner().invoke(app, ["figures", str(trained), "--only", "manifold", "--output", str(tmp_path / "none")])
+    assert "none of these figures" in str(result.exception)
+    assert not (tmp_path / "none").exists()

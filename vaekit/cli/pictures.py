@@ -1,0 +1,249 @@
+"""`vaekit figures`: every picture that there is of a model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaekit.cli import models
+from vaekit.errors import ConfigError, ShapeError, VaekitError, suggestion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vaekit.figures import Posteriors
+    from vaekit.model import VAE
+
+
+def figures(
+    model: models.Model,
+    data: Annotated[str | None, typer.Argument(help="A data set.  [default: the one the model was trained on]")] = None,
+    only: Annotated[str | None, typer.Option(help="Names of figures, with commas between.  [default: all that apply]")] = None,
+    output: Annotated[str | None, typer.Option(help="The folder to write to.  [default: the run's figures, or here]")] = None,
+    data_root: models.DataRoot = None,
+    seed: Annotated[int, typer.Option(help="What the draws depend on.", min=0, max=2**32 - 1)] = 0,
+) -> None:
+    """Every picture there is of a model and its test set."""
+    names = _asked(only)
+    from vaekit import io
+    from vaekit.figures import save
+    from vaekit.runs import Run
+
+    loaded = io.load(model)
+    run = io.run_of(model)
+    needed = any(name not in _WITHOUT_DATA for name in names)
+    x, y, classes = _test(model, loaded, data, data_root) if needed else (None, None, ())
+    shown = _Shown(loaded, x, y, classes, Run(run).metrics if run else [], seed)
+    folder = Path(output) if output else run / "figures" if run else Path("figures")
+    written = 0
+    for name in names:
+        try:
+            picture = _FIGURES[name](shown)
+        except VaekitError as error:
+            typer.echo(f"no {name}: {error}", err=True)
+            continue
+        typer.echo(save(picture, folder / f"{name}.png"))
+        written += 1
+    if not written:
+        raise ConfigError("none of these figures is of such a model")
+
+
+def _asked(only: str | None) -> list[str]:
+    if only is None:
+        return list(_FIGURES)
+    names = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip()))
+    for name in names:
+        if name not in _FIGURES:
+            raise ConfigError(f"no figure {name!r}{suggestion(name, _FIGURES)} (there are: {', '.join(_FIGURES)})")
+    if not names:
+        raise ConfigError(f"--only names no figure (there are: {', '.join(_FIGURES)})")
+    return names
+
+
+def _test(model: str, loaded: "VAE", data: str | None, root: str | None) -> tuple["Tensor", "Tensor | None", tuple[str, ...]]:
+    """At most 5,000 of the test set, the first of them."""
+    import torch
+
+    from vaekit.data.batches import Batches
+    from vaekit.data.check import check_labels
+
+    found = models.data_of(model, loaded, data, root)
+    if found.shape != loaded.data_shape:
+        raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
+    check_labels(loaded.context, found)
+    n = min(5000, len(found.test))
+    x, y = next(iter(Batches(found.test.take(torch.arange(n)), n)))
+    return x, y, found.info.classes
+
+
+@dataclass
+class _Shown:
+    """What figures are of."""
+
+    model: "VAE"
+    x: Any
+    y: Any
+    classes: tuple[str, ...]
+    metrics: list[dict[str, Any]]
+    seed: int
+
+    @property
+    def told(self) -> Any:
+        """The labels that the model is told."""
+        return self.y if self.model.conditional else None
+
+    @cached_property
+    def posteriors(self) -> "Posteriors":
+        from vaekit.figures import Posteriors
+
+        return Posteriors.of(self.model, self.x, self.told, self.seed)
+
+    @property
+    def images(self) -> "VAE":
+        """The model, where its data can be shown."""
+        from vaekit.figures import drawable
+
+        if not drawable(self.model.data_shape):
+            raise ShapeError(f"data of shape {self.model.data_shape} cannot be shown as images")
+        return self.model
+
+
+def _curves(s: _Shown) -> Any:
+    from vaekit.figures import curves_of
+
+    return curves_of(_metrics(s))
+
+
+def _samples(s: _Shown) -> Any:
+    from vaekit.figures import samples
+
+    return samples(s.images, seed=s.seed)
+
+
+def _reconstructions(s: _Shown) -> Any:
+    from vaekit.figures import reconstructions
+
+    return reconstructions(s.images, s.x[:50], None if s.told is None else s.told[:50])
+
+
+def _manifold(s: _Shown) -> Any:
+    from vaekit.figures import manifold
+
+    return manifold(s.images)
+
+
+def _codes(s: _Shown) -> Any:
+    from vaekit.figures import scatter
+
+    return scatter(s.posteriors.code, s.y, s.classes, seed=s.seed)
+
+
+def _tsne(s: _Shown) -> Any:
+    from vaekit.figures import scatter
+
+    if s.posteriors.code.shape[1] < 3:
+        raise ConfigError("t-SNE is for codes of three dimensions or more; see codes")
+    perplexity = min(30.0, (len(s.x) - 1) / 3)
+    return scatter(s.posteriors.code, s.y, s.classes, "tsne", perplexity, s.seed)
+
+
+def _thumbnails(s: _Shown) -> Any:
+    from vaekit.figures import Posteriors, thumbnails
+
+    return thumbnails(Posteriors.of(s.images, s.x, s.told, s.seed).code, s.x, s.y, s.classes, seed=s.seed)
+
+
+def _traversals(s: _Shown) -> Any:
+    from vaekit.figures import traversals
+
+    return traversals(s.images, s.x, s.told, seed=s.seed)
+
+
+def _kl(s: _Shown) -> Any:
+    from vaekit.figures import kl_bars
+
+    if s.posteriors.kl is None:
+        raise ConfigError("KL is not a sum over dimensions here")
+    return kl_bars(s.posteriors.kl)
+
+
+def _classes(s: _Shown) -> Any:
+    from vaekit.figures import by_class
+
+    return by_class(s.images, seed=s.seed)
+
+
+def _rate_distortion(s: _Shown) -> Any:
+    """The way of a run through its epochs on the validation set, some of which are named."""
+    from vaekit.figures import rate_distortion
+
+    rows = [{**row, "kl": row.get("kl", row.get("kl_mc"))} for row in _metrics(s) if "reconstruction" in row]
+    way = [row for row in rows if row["split"] == "validation" and row["kl"] is not None]
+    if not way:
+        raise ConfigError("the run has no KL of the validation set")
+    last = way[-1]["epoch"]
+    named = {way[0]["epoch"], last, *(epoch for epoch in (10, 30, 100, 300) if epoch < 0.7 * last)}
+    points = [(r["kl"], r["reconstruction"], f"epoch {r['epoch']}" if r["epoch"] in named else "") for r in way]
+    return rate_distortion(points, connect=True)
+
+
+def _kl_surface(s: _Shown) -> Any:
+    from vaekit.figures import kl_surface
+
+    if s.model.prior.name != "normal" or s.posteriors.mean is None:
+        raise ConfigError("the surface is of normal posteriors and the standard normal prior")
+    return kl_surface(s.posteriors.mean[:500], _of(s.posteriors.log_variance)[:500], s.posteriors.kl)
+
+
+def _arithmetic(s: _Shown) -> Any:
+    """From the second class that there is to the first, from an example of the third."""
+    from vaekit.figures import arithmetic
+
+    if s.model.conditional or s.y is None or len(s.y.unique()) < 3:
+        raise ConfigError("arithmetic here is of three classes that the model is not told")
+    first, second, third = (int(i) for i in s.y.unique()[:3])
+    a, b, c = s.x[s.y == first], s.x[s.y == second], s.x[s.y == third][:1]
+    return arithmetic(s.images, a, b, c, [s.classes[i] if i < len(s.classes) else str(i) for i in (first, second, third)])
+
+
+def _interpolation(s: _Shown) -> Any:
+    """Between two test examples, of different classes where there are any."""
+    from vaekit.figures import interpolation
+
+    if len(s.x) < 2:
+        raise ConfigError("an interpolation is between two examples")
+    other = 1 if s.y is None else int((s.y != s.y[0]).int().argmax()) or 1
+    return interpolation(s.images, s.x[0], s.x[other], y=None if s.told is None else s.told[[0, other]])
+
+
+def _metrics(s: _Shown) -> list[dict[str, Any]]:
+    if not s.metrics:
+        raise ConfigError("there are metrics in runs alone")
+    return s.metrics
+
+
+def _of(found: Any) -> Any:
+    assert found is not None
+    return found
+
+
+_FIGURES: dict[str, Callable[[_Shown], Any]] = {
+    "curves": _curves,
+    "samples": _samples,
+    "classes": _classes,
+    "reconstructions": _reconstructions,
+    "interpolation": _interpolation,
+    "arithmetic": _arithmetic,
+    "manifold": _manifold,
+    "codes": _codes,
+    "tsne": _tsne,
+    "thumbnails": _thumbnails,
+    "traversals": _traversals,
+    "kl": _kl,
+    "kl-surface": _kl_surface,
+    "rate-distortion": _rate_distortion,
+}
+_WITHOUT_DATA = ("curves", "samples", "classes", "manifold", "rate-distortion")

@@ -164,7 +164,7 @@ def test_evaluating_writes_a_report_that_needs_no_other_file(place: Path, tmp_pa
     said = _run("evaluate", "runs/plain", "-k", "2", "-n", "50")
     page = Path("runs/plain/report.html").read_text(encoding="utf-8")
     assert "report runs/plain/report.html" in said.stderr
-    assert page.count("data:image/png;base64,") == len(vaekit.Run("runs/plain").figures) > 2
+    assert page.count("data:image/") == len(vaekit.Run("runs/plain").figures) > 2
     for line in said.stdout.splitlines():
         if line.startswith("- "):
             assert html.escape(line[2:]) in page

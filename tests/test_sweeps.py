@@ -71,6 +71,14 @@ def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     assert found.means()[0]["seeds"] == 0
 
 
+def test_values_that_look_alike_have_runs_of_their_own(tmp_path: Path) -> None:
+    grid = {"encoder.hidden": [[6, 4], [64], [6, 4, 4]]}
+    found = vaekit.sweep("digits", grid, output=tmp_path, **SMALL)
+    assert len({row["run"] for row in found.rows}) == 3
+    assert len({row["nelbo"] for row in found.rows}) == 3
+    assert all(row["run"].startswith("encoder.hidden=-6") for row in found.rows)
+
+
 def test_a_name_is_of_one_sweep(tmp_path: Path) -> None:
     vaekit.sweep("digits", {"latent.features": [2]}, output=tmp_path, name="s", **SMALL)
     with pytest.raises(vaekit.ConfigError, match="s is a sweep of something else: choose another name"):

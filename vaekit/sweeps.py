@@ -170,10 +170,11 @@ def _said(values: Mapping[str, Any]) -> str:
 
 
 def _slug(values: Mapping[str, Any], seed: int) -> str:
-    """The name of a run: what it is of, as far as a folder's name may say."""
-    said = re.sub(r"[^A-Za-z0-9.=_-]+", "-", _said(values)).strip("-")
+    """The name of a run: what it is of, with a piece of a hash where a folder's name cannot say it all."""
+    wanted = _said(values).replace(" ", "-")
+    said = re.sub(r"[^A-Za-z0-9.=_-]+", "-", wanted).strip("-")[:93]
     digest = hashlib.sha256(_said(values).encode()).hexdigest()[:6]
-    return f"{said if len(said) <= 100 else f'{said[:93]}-{digest}'}-seed{seed}"
+    return f"{said if said == wanted else f'{said}-{digest}'}-seed{seed}"
 
 
 def _all_run(tasks: list[dict[str, Any]], jobs: int) -> Iterator[dict[str, Any]]:

@@ -44,8 +44,41 @@ def test_it_learns_and_reports() -> None:
     assert train[-1].step == 180
     assert train[-1].terms["nelbo"] < train[0].terms["nelbo"] - 0.5
     assert train[0].terms["nelbo"] == pytest.approx(train[0].terms["reconstruction"] + train[0].terms["kl"], rel=1e-5)
-    assert validation[-1].terms == bound(model, _batches(False), seed=0)
     assert min(r.terms["nelbo"] for r in validation) == [r for r in validation if r.best][-1].terms["nelbo"]
+
+
+@pytest.mark.parametrize(
+    "reported", [("nelbo", "reconstruction", "kl"), ("nelbo", "reconstruction", "kl_mc"), ("reconstruction",)]
+)
+def test_validation_is_of_the_bound_and_of_the_loss(reported: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the loss reports the bound or not, with gradients on, and whatever beta is."""
+    model, loss = _model(loss={"beta": 3.0})
+    forward = type(loss).forward
+
+    def fewer(self, model, x, c, player="model"):
+        assert torch.is_grad_enabled()  # penalties on gradients need them
+        terms = forward(self, model, x, c, player)
+        parts = {"kl_mc" if name == "kl" and "kl_mc" in reported else name: part for name, part in terms.parts.items()}
+        return vaekit.Terms(terms.loss, {name: part for name, part in parts.items() if name in reported})
+
+    monkeypatch.setattr(type(loss), "forward", fewer)
+    *_, last = vaekit.train(model, loss, _batches(), validation=_batches(False), epochs=1)
+    expected = bound(model, _batches(False), seed=0)
+    assert {name: last.terms[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    assert last.terms["loss"] == pytest.approx(expected["reconstruction"] + 3 * expected["kl"], rel=1e-5)
+
+
+def test_which_model_is_best_is_for_select_to_say() -> None:
+    best = {}
+    for select in ("loss", "bound", "last"):
+        model, loss = _model(loss={"beta": 0.0})
+        given = {"validation": _batches(False), "epochs": 40, "lr": 3e-2, "select": select}
+        rows = [r for r in vaekit.train(model, loss, _batches(), **given) if r.split == "validation"]
+        best[select] = [r for r in rows if r.best][-1]
+        assert best[select].terms["nelbo"] == min(r.terms["nelbo"] for r in rows) or select != "bound"
+        assert best[select].terms["reconstruction"] == min(r.terms["reconstruction"] for r in rows) or select != "loss"
+    assert best["bound"].epoch < best["loss"].epoch <= best["last"].epoch == 40
+    assert "loss" not in best["bound"].terms
 
 
 def test_a_seed_repeats_a_run_to_the_bit_whatever_else_is_drawn_meanwhile() -> None:
@@ -69,9 +102,19 @@ def test_training_leaves_the_users_generator_as_it_was() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
-def test_a_state_continues_to_the_same_weights(schedule: str) -> None:
-    options = TrainingOptions(epochs=4, lr=1e-2, schedule=schedule)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"schedule": "cosine"},
+        {"schedule": "one-cycle"},
+        {"schedule": "steps", "milestones": [1, 3], "gamma": 0.5},
+        {"optimizer": "rmsprop"},
+    ],
+    ids=str,
+)
+def test_a_state_continues_to_the_same_weights(given: dict[str, Any]) -> None:
+    options = TrainingOptions(epochs=4, lr=1e-2, **given)
     whole = Trainer(*_model(), options)
     list(whole.run(_batches(), _batches(False)))
     first = Trainer(*_model(), options)
@@ -100,6 +143,19 @@ def test_learning_rates_follow_their_schedule() -> None:
     assert rates["one-cycle"][:7] == sorted(rates["one-cycle"][:7])
     assert rates["one-cycle"][6:] == sorted(rates["one-cycle"][6:], reverse=True)
     assert rates["one-cycle"][-1] < 0.02
+    model, loss = _model()
+    steps = {"schedule": "steps", "milestones": [2, 3], "gamma": 0.5}
+    assert [r.lr for r in vaekit.train(model, loss, one_batch, epochs=5, lr=0.8, **steps)] == [0.8, 0.8, 0.4, 0.2, 0.2]
+
+
+def test_rmsprop_divides_by_the_deviation_of_gradients() -> None:
+    model, loss = _model()
+    trainer = Trainer(model, loss, TrainingOptions(epochs=1, lr=1e-2, optimizer="rmsprop"))
+    before = _weights(model).clone()
+    list(trainer.run(Batches(_data(), 96)))
+    g = torch.cat([p.grad.flatten() for p in model.parameters()])
+    step = 0.01 * g / ((0.01 * g**2 - (0.01 * g) ** 2).sqrt() + 1e-8)  # moments start from nothing and decay by 0.99
+    torch.testing.assert_close(before - _weights(model), step, atol=1e-5, rtol=1e-3)
 
 
 def test_a_thread_that_samples_does_not_disturb_training() -> None:
@@ -133,7 +189,7 @@ def test_no_other_device_is_seeded(monkeypatch) -> None:
 
 def test_options_that_would_do_nothing_are_refused() -> None:
     model, loss = _model()
-    with pytest.raises(vaekit.ConfigError, match="give validation batches"):
+    with pytest.raises(vaekit.ConfigError, match="looks at validation batches: give some"):
         list(vaekit.train(model, loss, _batches(), early_stop=1))
     with pytest.raises(vaekit.ConfigError, match="settled by the batches"):
         list(vaekit.train(model, loss, _batches(), batch_size=3))
@@ -149,7 +205,7 @@ def test_clipping_bounds_the_gradient_and_is_reported() -> None:
     assert report.terms["gradient_norm"] > 1e-3
 
 
-def test_early_stopping_counts_epochs_without_a_better_bound() -> None:
+def test_early_stopping_counts_epochs_without_a_better_model() -> None:
     model, loss = _model()
     reports = list(vaekit.train(model, loss, _batches(), validation=_batches(), epochs=50, lr=1e-20, early_stop=3))
     best = [r.epoch for r in reports if r.best][-1]
@@ -322,6 +378,11 @@ def test_doubling_the_batch_changes_nothing_per_example() -> None:
         {"lr": math.nan},
         {"batch_size": 0},
         {"schedule": "linear"},
+        {"schedule": "steps"},
+        {"milestones": [3]},
+        {"optimizer": "lion"},
+        {"select": "best"},
+        {"early_stop": 3, "select": "last"},
         {"early_stop": 0},
         {"epoch": 3},
         {"seed": -1},

@@ -2,7 +2,7 @@
 
 run.json       all that is needed to repeat it
 metrics.jsonl  metrics.csv    one row a report
-model/         the model folder, best by the validation bound
+model/         the model folder, best on the validation set
 checkpoints/   training state, the last two
 figures/       pictures
 """
@@ -51,7 +51,7 @@ class Run:
 
     @cached_property
     def model(self) -> VAE:
-        """The model that was best by the validation bound."""
+        """The model that was best on the validation set."""
         return io.load(self.path / "model")
 
     @property

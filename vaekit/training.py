@@ -4,15 +4,15 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from vaekit.blocks import Randomness, find_device
+from vaekit.blocks import Randomness, drawing, evaluation, find_device
 from vaekit.data.batches import Batches, epoch_seed
-from vaekit.errors import ConfigError, TrainingError
+from vaekit.errors import ConfigError, DataError, TrainingError
 from vaekit.evaluation import bound, placed
 from vaekit.model import VAE
 from vaekit.options import Options
@@ -27,22 +27,41 @@ class TrainingOptions(Options):
     Args:
         epochs: passes over the training set.
         batch_size: examples a step.
-        lr: learning rate of Adam; the highest one where there is a schedule.
-        schedule: of the learning rate over all steps: `constant`; `cosine`, down to nothing; `one-cycle`, up and down again.
+        optimizer: `adam`, or `rmsprop` with centred second moments (Graves, 2013).
+        lr: learning rate; the highest one where there is a schedule.
+        schedule: of the learning rate over all steps: `constant`; `cosine`, down to nothing; `one-cycle`, up and down again;
+            `steps`, multiplied by `gamma` after each of `milestones`.
+        milestones: epochs after which `steps` lowers the learning rate.
+        gamma: what it is multiplied by then.
         clip: largest norm of the gradient of each player; none by default.
-        early_stop: epochs without a better validation bound after which to stop; none by default.
+        select: which model is the best: `loss`, the one whose loss is lowest on the validation set; `bound`, whose ELBO is
+            highest there, whatever the loss; `last`.
+        early_stop: epochs without a better one after which to stop; none by default.
         seed: everything random depends on it.
         device: `auto` for a GPU where there is one, else a torch device.
     """
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    optimizer: Literal["adam", "rmsprop"] = "adam"
     lr: Annotated[float, Field(gt=0, le=100)] = 1e-3
-    schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
+    schedule: Literal["constant", "cosine", "one-cycle", "steps"] = "constant"
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=1000, strict=False)] = ()
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     clip: Annotated[float, Field(gt=0)] | None = None
+    select: Literal["loss", "bound", "last"] = "loss"
     early_stop: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: str = "auto"
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if (self.schedule == "steps") != bool(self.milestones):
+            given = f"schedule {self.schedule!r} with milestones {list(self.milestones)}"
+            raise ConfigError(f"training: {given}; milestones are of schedule 'steps', which needs some")
+        if self.select == "last" and self.early_stop is not None:
+            raise ConfigError("training: early_stop waits for a better model, and with select='last' each is better")
+        return self
 
 
 @dataclass(frozen=True)
@@ -57,7 +76,7 @@ class Report:
         done: the share of the epoch that is done.
         images_per_second: in training, since the epoch began.
         lr: the learning rate of the last step.
-        best: whether this validation bound is the best so far.
+        best: whether the model is the best so far.
         partial: whether the epoch is still going on.
     """
 
@@ -86,7 +105,7 @@ def train(
         model: to train; it is moved to the device.
         loss: to minimise.
         batches: of the training set, (x, y) or x; iterated once an epoch.
-        validation: likewise, for the bound that early stopping looks at.
+        validation: likewise, for what early stopping looks at.
         options: fields of TrainingOptions but `batch_size`, which the batches have settled.
 
     Raises:
@@ -97,7 +116,7 @@ def train(
     if "batch_size" in options:
         raise ConfigError("batch_size is settled by the batches")
     if chosen.early_stop is not None and validation is None:
-        raise ConfigError("early_stop looks at the validation bound: give validation batches")
+        raise ConfigError("early_stop looks at validation batches: give some")
     yield from Trainer(model, loss, chosen).run(batches, validation)
 
 
@@ -121,7 +140,7 @@ class Trainer:
     Attributes:
         epoch: epochs done.
         steps: optimizer steps done.
-        best: the negative of the best validation bound so far.
+        best: the lowest validation loss so far, or the negative of the highest bound.
         stale: epochs since then.
     """
 
@@ -130,7 +149,7 @@ class Trainer:
         self.device = find_device(options.device)
         self.step = Step(model, loss).to(self.device)
         self.players = loss.players(model)
-        self.optimizers = {name: torch.optim.Adam(own, lr=options.lr, fused=True) for name, own in self.players.items()}
+        self.optimizers = {name: _optimizer(own, options) for name, own in self.players.items()}
         self.epoch = self.steps = self.stale = 0
         self.best = math.inf
         self._lr = options.lr
@@ -216,14 +235,36 @@ class Trainer:
         tally.add(reported, len(x), self.steps)
 
     def _validated(self, validation: Iterable[Any]) -> Report:
-        terms = bound(self.step.model, validation, seed=self.options.seed)
+        terms = self._terms_of(validation) if self.options.select == "loss" else self._bound(validation)
         wrong = [name for name, value in terms.items() if not math.isfinite(value)]
         if wrong:
             raise TrainingError(f"validation {wrong[0]} is not finite after step {self.steps} (epoch {self.epoch}): {CURE}")
-        better = terms["nelbo"] < self.best
-        self.best = min(self.best, terms["nelbo"])
+        score = terms["loss" if self.options.select == "loss" else "nelbo"]
+        better = score < self.best or self.options.select == "last"
+        self.best = min(self.best, score)
         self.stale = 0 if better else self.stale + 1
         return Report(self.epoch, self.steps, "validation", terms, 1.0, math.nan, math.nan, better)
+
+    def _bound(self, validation: Iterable[Any]) -> dict[str, float]:
+        return bound(self.step.model, validation, seed=self.options.seed)
+
+    def _terms_of(self, validation: Iterable[Any]) -> dict[str, float]:
+        """The loss of the first player, and the bound: as the loss reports it at the same draws, or else by itself."""
+        sums: dict[str, float] = {}
+        n = 0
+        with evaluation(self.step), drawing(self.options.seed, self.device):
+            for batch in validation:
+                x, y = placed(batch, self.step.model.context.empty)
+                terms: Terms = self.step(x, y, next(iter(self.players)))
+                parts = {"loss": terms.loss.detach(), **terms.parts}
+                for name, value in zip(parts, torch.stack([part.double() for part in parts.values()]).tolist(), strict=True):
+                    sums[name] = sums.get(name, 0.0) + value * len(x)
+                n += len(x)
+        if not n:
+            raise DataError("there are no examples to validate on")
+        means = {name.replace("kl_mc", "kl"): value / n for name, value in sums.items()}
+        whole = all(name in means for name in _BOUND)
+        return {"loss": means["loss"], **({name: means[name] for name in _BOUND} if whole else self._bound(validation))}
 
     def _stale_enough(self) -> bool:
         return self.options.early_stop is not None and self.stale >= self.options.early_stop
@@ -242,6 +283,8 @@ class Trainer:
         lr, schedule = self.options.lr, self.options.schedule
         if schedule == "constant":
             return lr
+        if schedule == "steps":
+            return lr * self.options.gamma ** sum(epoch <= self.epoch for epoch in self.options.milestones)
         if not steps_an_epoch:
             raise ConfigError(f"schedule {schedule!r} needs batches with a length")
         t = min(self.steps / (steps_an_epoch * self.options.epochs), 1.0)
@@ -250,6 +293,13 @@ class Trainer:
         return lr * _cosine(t if schedule == "cosine" else (t - _WARM_UP) / (1 - _WARM_UP))
 
 
+def _optimizer(parameters: list[nn.Parameter], options: TrainingOptions) -> torch.optim.Optimizer:
+    if options.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=options.lr, centered=True)
+    return torch.optim.Adam(parameters, lr=options.lr, fused=True)
+
+
+_BOUND = ("nelbo", "reconstruction", "kl")
 _WARM_UP = 0.3  # of the steps of a one-cycle schedule
 
 

@@ -8,7 +8,10 @@ from vaekit.errors import ConfigError, suggestion
 
 KINDS = ("context", "encoder", "latent", "prior", "decoder", "likelihood", "loss")
 DATA = ("binarize", "seed", "resize", "crop", "grey", "validation", "test")
-TRAINING = ("epochs", "batch-size", "lr", "schedule", "clip", "early-stop", "device")
+TRAINING = (
+    *("epochs", "batch-size", "optimizer", "lr", "schedule", "milestones", "gamma"),
+    *("clip", "select", "early-stop", "device", "short"),
+)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 
 import vaekit
 from vaekit.cli import app, overrides
+from vaekit.recipes import Recipe
 
 SMALL = {"epochs": 1, "progress": False, "data_options": {"binarize": "fixed", "validation": 100, "test": 100}}
 
@@ -41,9 +42,9 @@ def test_every_combination_is_run_once(tmp_path: Path) -> None:
 
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import vaekit.sweeps
+    import vaekit.fitting
 
-    fit, runs = vaekit.sweeps.fit, []
+    fit, runs = vaekit.fitting.fit, []
 
     def stopped(*args, **given):
         runs.append(given["name"])
@@ -51,7 +52,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise KeyboardInterrupt
         return fit(*args, **given)
 
-    monkeypatch.setattr(vaekit.sweeps, "fit", stopped)
+    monkeypatch.setattr(vaekit.fitting, "fit", stopped)
     grid = {"latent.features": [1, 2, 3]}
     with pytest.raises(KeyboardInterrupt):
         vaekit.sweep("digits", grid, output=tmp_path, **SMALL)
@@ -69,6 +70,28 @@ def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     assert (row["status"], row["nelbo"]) == ("failed", None)
     assert "is not finite" in row["error"]
     assert found.means()[0]["seeds"] == 0
+
+
+def test_distortions_under_different_likelihoods_are_not_drawn_together(tmp_path: Path) -> None:
+    found = vaekit.sweep("digits", {"likelihood": ["bernoulli", "gaussian"]}, output=tmp_path, **SMALL)
+    assert found.figure is None
+    assert not list(tmp_path.rglob("rate-distortion.png"))
+
+
+def test_a_recipe_brings_its_combinations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    combinations = [{"loss.beta": 0.5, "latent.features": 3}, {"loss.beta": 2.0}]
+    training = {"epochs": 9, "batch_size": 64}
+    recipe = Recipe("", "digits", {"latent": {"features": 2}}, SMALL["data_options"], training, {"epochs": 1}, combinations)
+    monkeypatch.setattr("vaekit.recipes.load", lambda name: {"mine": recipe}[name])
+    found = vaekit.sweep(recipe="mine", short=True, output=tmp_path, progress=False)
+    assert [row["values"] for row in found.rows] == combinations
+    runs = [vaekit.Run(found.path / row["run"]) for row in found.rows]
+    assert [(run.model.config.loss["beta"], run.model.config.latent["features"]) for run in runs] == [(0.5, 3), (2.0, 2)]
+    assert {run.record["training"]["epochs"] for run in runs} == {1}
+    assert {run.record["training"]["batch_size"] for run in runs} == {64}
+    assert [row["values"] for row in found.means()] == combinations
+    with (found.path / "sweep.csv").open() as file:
+        assert [row["latent.features"] for row in csv.DictReader(file)] == ["3", ""]
 
 
 def test_values_that_look_alike_have_runs_of_their_own(tmp_path: Path) -> None:
@@ -91,7 +114,8 @@ def test_a_name_is_of_one_sweep(tmp_path: Path) -> None:
         ({}, {}, "nothing to sweep: give values, such as loss.beta=0,1,12"),
         ({"loss.beta": []}, {}, "nothing to sweep"),
         ({"epochs": [1, 2]}, {}, "'epochs' cannot be swept: give a part, or an option of one"),
-        ({"loss.beta": [1]}, {"seeds": 0}, "0 seeds and 1 jobs: at least one of each is needed"),
+        ({"loss.beta": [1]}, {"seeds": 0}, "0 seeds: at least one is needed"),
+        ({"loss.beta": [1]}, {"jobs": 0}, "0 jobs: at least one is needed"),
         ({"loss.beta": [1]}, {"seed": 3}, "a sweep counts its seeds from 0"),
         ({"loss.beta": list(range(101)), "latent.features": list(range(1, 102))}, {}, "10,201 runs: 10,000 are the most"),
         ({"loss.beta": [1, -1]}, {}, "loss.beta=-1: loss 'elbo': beta: input should be greater"),
@@ -129,4 +153,5 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["latent.features", "seeds", "negative", "ELBO", "reconstruction", "KL"]
     assert f"{found['means'][1]['nelbo']:.2f}" in lines[2]
-    assert lines[-1].endswith("sweep.csv")
+    assert [Path(line).name for line in lines[-2:]] == ["sweep.csv", "rate-distortion.png"]
+    assert Path(lines[-1]).is_file()

@@ -31,6 +31,7 @@ def fit(
     data: Any = None,
     *,
     recipe: str | None = None,
+    short: bool = False,
     context: Any = None,
     encoder: Any = None,
     latent: Any = None,
@@ -52,6 +53,7 @@ def fit(
     Args:
         data: the name of a data set, arrays or tensors x or (x, y), or a torch Dataset.
         recipe: a named config to start from; what else is given replaces what it says.
+        short: whether to train the recipe for its short length.
         context: what the model is told besides x.
         encoder: of x into features.
         latent: the posterior.
@@ -81,8 +83,7 @@ def fit(
         "likelihood": likelihood,
         "loss": loss,
     }
-    start = recipes.load(recipe) if recipe is not None else recipes.Recipe()
-    chosen = start.but(data, parts, data_options or {}, training)
+    chosen = recipes.start(recipe, short).but(data, parts, data_options or {}, training)
     if chosen.source is None:
         raise ConfigError("no data: give the name of a data set, arrays, or a recipe")
     options = TrainingOptions(**chosen.training)
@@ -124,6 +125,25 @@ def resume(run: str | Path, *, data: Any = None, progress: bool = True) -> Run:
     found.cut(work.trainer.epoch)
     _train(found, work, choose(progress, options.epochs))
     return found
+
+
+def continued(name: str, output: Path, **given: Any) -> Run:
+    """The run of that name: made as `fit` does, or continued where it was stopped, or found done.
+
+    Args:
+        name: of the run.
+        output: the folder that it is in.
+        given: what else `fit` takes; not looked at where the run is done.
+    """
+    path = output / name
+    if (path / "run.json").is_file():
+        run = Run(path)
+        source = given.get("data")
+        data = None if isinstance(source, str) else source
+        return run if run.status == "done" else resume(path, data=data, progress=given.get("progress", True))
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()  # left by a run that was stopped before it could say anything
+    return fit(name=name, output=output, **given)
 
 
 class _Work:

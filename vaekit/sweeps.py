@@ -1,12 +1,13 @@
 """Many runs of one data set: every combination of some options, each with several seeds; stopped and continued at will.
 
-A sweep is a folder of runs, with sweep.json and sweep.csv beside them.
+A sweep is a folder of runs, with sweep.json, sweep.csv and a figure of rates and distortions beside them.
 """
 
 import csv
 import hashlib
 import itertools
 import json
+import math
 import multiprocessing
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,17 +17,18 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from vaekit import io, recipes, strictjson
+from vaekit import figures, io, recipes, strictjson
 from vaekit.config import DEFAULTS, Config
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.errors import ConfigError, TrainingError, VaekitError
-from vaekit.fitting import fit, resume
+from vaekit.fitting import continued
 from vaekit.runs import Run
 from vaekit.training import TrainingOptions
 from vaekit.wiring import build
 
 _MOST = 10_000  # runs
+_FIGURE = "rate-distortion.png"
 _TERMS = ("nelbo", "reconstruction", "kl")
 
 
@@ -43,6 +45,17 @@ class Sweep:
     path: Path
     rows: tuple[dict[str, Any], ...]
 
+    @property
+    def swept(self) -> list[str]:
+        """What takes values."""
+        return list(dict.fromkeys(what for row in self.rows for what in row["values"]))
+
+    @property
+    def figure(self) -> Path | None:
+        """Rates and distortions; None where likelihoods differ, whose distortions do not compare."""
+        path = self.path / _FIGURE
+        return path if path.is_file() else None
+
     def means(self) -> list[dict[str, Any]]:
         """One row a combination: its `values`, how many `seeds` were done, and of each term the mean and the deviation."""
         found = []
@@ -57,12 +70,13 @@ class Sweep:
 
 
 def sweep(
-    data: str,
-    grid: Mapping[str, Sequence[Any]],
+    data: str | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
     *,
     seeds: int = 1,
     jobs: int = 1,
     recipe: str | None = None,
+    short: bool = False,
     data_options: Mapping[str, Any] | None = None,
     data_root: str | Path | None = None,
     output: str | Path = "runs",
@@ -73,11 +87,13 @@ def sweep(
     """Train a model for every combination; those that are done are not done again.
 
     Args:
-        data: the name of a data set.
-        grid: values by what takes them: `{"loss.beta": [0, 1], "encoder": ["mlp", "lstm"]}`.
+        data: the name of a data set; that of the recipe unless given.
+        grid: values by what takes them: `{"loss.beta": [0, 1], "encoder": ["mlp", "lstm"]}`; the combinations of the recipe
+            unless given.
         seeds: runs of each combination, with the seeds from 0.
         jobs: processes at once.
         recipe: a named config to start from.
+        short: whether to train the recipe for its short length.
         data_options: fields of DataOptions.
         data_root: where named data sets are.
         output: the folder to make the sweep in.
@@ -88,25 +104,32 @@ def sweep(
     Raises:
         ConfigError: where there is nothing to sweep, or a combination cannot be built; before any run.
     """
-    start = recipes.load(recipe) if recipe is not None else recipes.Recipe()
-    _check(grid, seeds, jobs, training)
-    chosen = start.but(data, {}, data_options or {}, training)
-    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    _check_all(chosen, combinations, data_root)
+    chosen = recipes.start(recipe, short).but(data, {}, data_options or {}, training)
+    source = chosen.source
+    if not isinstance(source, str):
+        raise ConfigError("which data set? a sweep takes the name of one, or a recipe")
+    combinations = _combinations(grid or {}, chosen, seeds)
+    if jobs < 1:
+        raise ConfigError(f"{jobs} jobs: at least one is needed")
+    if "seed" in training:
+        raise ConfigError("a sweep counts its seeds from 0: say how many by seeds")
     TrainingOptions(**chosen.training)
+    _check_all(chosen, combinations, data_root)
     told = {
-        "data": data,
-        "grid": {what: list(values) for what, values in grid.items()},
+        "data": source,
+        "combinations": combinations,
         "recipe": recipe,
+        "short": short,
         "data_options": dict(data_options or {}),
         "training": training,
     }
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
-    folder = Path(output) / (name or f"sweep-{re.sub('[^a-z0-9-]', '-', data.partition(':')[0])}-{key}")
+    folder = Path(output) / (name or f"sweep-{re.sub('[^a-z0-9-]', '-', source.partition(':')[0])}-{key}")
     tasks = [
         {
-            "data": data,
+            "data": source,
             "recipe": recipe,
+            "short": short,
             **_parts(values),
             "data_options": dict(data_options or {}),
             "data_root": data_root,
@@ -128,21 +151,20 @@ def sweep(
     return found
 
 
-def _check(grid: Mapping[str, Sequence[Any]], seeds: int, jobs: int, training: Mapping[str, Any]) -> None:
-    if not grid or not all(grid.values()):
+def _combinations(grid: Mapping[str, Sequence[Any]], chosen: recipes.Recipe, seeds: int) -> list[dict[str, Any]]:
+    """What to try: every combination of a grid, else those of the recipe."""
+    if seeds < 1:
+        raise ConfigError(f"{seeds} seeds: at least one is needed")
+    if not all(grid.values()) or not (grid or chosen.sweep):
         raise ConfigError("nothing to sweep: give values, such as loss.beta=0,1,12")
-    for what in grid:
+    if math.prod(map(len, grid.values())) * seeds > _MOST:
+        raise ConfigError(f"{math.prod(map(len, grid.values())) * seeds:,} runs: {_MOST:,} are the most")
+    product = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    found = product if grid else [dict(values) for values in chosen.sweep]
+    for what in dict.fromkeys(what for values in found for what in values):
         if what.partition(".")[0] not in DEFAULTS:
             raise ConfigError(f"{what!r} cannot be swept: give a part, or an option of one, such as loss.beta")
-    if seeds < 1 or jobs < 1:
-        raise ConfigError(f"{seeds} seeds and {jobs} jobs: at least one of each is needed")
-    if "seed" in training:
-        raise ConfigError("a sweep counts its seeds from 0: say how many by seeds")
-    count = seeds
-    for values in grid.values():
-        count *= len(values)
-    if count > _MOST:
-        raise ConfigError(f"{count:,} runs: {_MOST:,} are the most")
+    return found
 
 
 def _check_all(chosen: recipes.Recipe, combinations: list[dict[str, Any]], root: str | Path | None) -> None:
@@ -187,24 +209,16 @@ def _all_run(tasks: list[dict[str, Any]], jobs: int) -> Iterator[dict[str, Any]]
 
 def _run(task: dict[str, Any]) -> dict[str, Any]:
     """Make one run, or continue it, or find it done."""
-    path = Path(task["output"]) / task["name"]
     error = ""
     try:
-        if not (path / "run.json").is_file():
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()  # left by a run that was stopped before it could say anything
-            run = fit(**task)
-        elif Run(path).status == "done":
-            run = Run(path)
-        else:
-            run = resume(path, progress=task["progress"])
+        run = continued(**task)
     except TrainingError as failed:
-        run, error = Run(path), str(failed)
+        run, error = Run(Path(task["output"]) / task["name"]), str(failed)
     if run.status == "interrupted":
         raise KeyboardInterrupt
     tests = [row for row in run.metrics if row["split"] == "test"]
     terms = {term: tests[-1][term] if tests else None for term in _TERMS}
-    return {"run": path.name, "status": run.status, "error": error, **terms}
+    return {"run": run.path.name, "status": run.status, "error": error, **terms}
 
 
 def _claim(folder: Path, told: dict[str, Any]) -> None:
@@ -232,7 +246,7 @@ def _document(folder: Path, told: dict[str, Any], rows: Sequence[dict[str, Any]]
 
 def _write(found: Sweep, told: dict[str, Any]) -> None:
     _document(found.path, told, found.rows)
-    columns = [*told["grid"], "seed", *_TERMS, "status", "run", "error"]
+    columns = [*found.swept, "seed", *_TERMS, "status", "run", "error"]
 
     def table(path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -241,3 +255,23 @@ def _write(found: Sweep, told: dict[str, Any]) -> None:
             writer.writerows({**row["values"], **{k: row[k] for k in columns if k in row}} for row in found.rows)
 
     io.write_whole(found.path / "sweep.csv", table)
+    points = [(row["kl"], row["reconstruction"], "" if row["seed"] else _label(row)) for row in _comparable(found)]
+    if points:
+        figures.save(figures.rate_distortion(points), found.path / _FIGURE)
+    else:
+        (found.path / _FIGURE).unlink(missing_ok=True)
+
+
+def _comparable(found: Sweep) -> list[dict[str, Any]]:
+    """The runs that are done and have distortions that compare: none where likelihoods differ."""
+    if any(what.partition(".")[0] == "likelihood" for what in found.swept):
+        return []
+    return [row for row in found.rows if row["kl"] is not None and row["reconstruction"] is not None]
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    """What a run is of, without the kinds of the parts."""
+    return " ".join(
+        _said({what: value}).rpartition(".")[2] if "." in what else _said({what: value})
+        for what, value in row["values"].items()
+    )

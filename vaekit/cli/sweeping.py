@@ -11,16 +11,20 @@ from vaekit.errors import ConfigError
 
 def sweep(
     arguments: Annotated[
-        list[str],
-        typer.Argument(metavar="DATA PART.OPTION=VALUE,VALUE...", help="A data set, and values with commas between."),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="DATA PART.OPTION=VALUE,VALUE...",
+            help="Data, and values with commas between.  [default: the recipe's]",
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each combination, with the seeds from 0.")] = 1,
     jobs: Annotated[int, typer.Option(help="Processes at once.")] = 1,
     recipe: Annotated[str | None, typer.Option(help="A named config to start from.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Train the recipe for its short length.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training set.  [default: 10]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.  [default: 128]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam.  [default: 0.001]")] = None,
-    early_stop: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better bound.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.  [default: 0.001]")] = None,
+    early_stop: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better model.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: auto]")] = None,
     data_root: Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")] = None,
     output: Annotated[str, typer.Option(help="The folder to make the sweep in.")] = "runs",
@@ -29,9 +33,10 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Train every combination of some options, and tabulate the test bounds; run again, it goes on where it stopped."""
-    swept = [a for a in arguments if a.partition("=")[1] and a.partition("=")[0].partition(".")[0] in overrides.KINDS]
-    rest = overrides.parse(a for a in arguments if a not in swept)
-    if rest.source is None:
+    given = arguments or []
+    swept = [a for a in given if a.partition("=")[1] and a.partition("=")[0].partition(".")[0] in overrides.KINDS]
+    rest = overrides.parse(a for a in given if a not in swept)
+    if rest.source is None and recipe is None:
         raise ConfigError("which data set? vaekit sweep digits loss.beta=0,1,12")
     grid = {key: overrides.several(text) for key, _, text in (argument.partition("=") for argument in swept)}
     from vaekit.sweeps import sweep as run_all
@@ -49,6 +54,7 @@ def sweep(
         seeds=seeds,
         jobs=jobs,
         recipe=recipe,
+        short=short,
         data_options=rest.data,
         data_root=data_root,
         output=output,
@@ -63,11 +69,13 @@ def sweep(
     rows = []
     for row in means:
         terms = [_with_spread(row[term], row[f"{term}_std"]) for term in ("nelbo", "reconstruction", "kl")]
-        rows.append((*(str(value) for value in row["values"].values()), row["seeds"], *terms))
-    show.table(rows, (*grid, "seeds", "negative ELBO", "reconstruction", "KL"))
+        rows.append((*(str(row["values"].get(what, "")) for what in found.swept), row["seeds"], *terms))
+    show.table(rows, (*found.swept, "seeds", "negative ELBO", "reconstruction", "KL"))
     for failed in (row for row in found.rows if row["error"]):
         typer.echo(f"failed: {failed['run']}: {failed['error']}", err=True)
     typer.echo(f"\n{found.path / 'sweep.csv'}")
+    if found.figure is not None:
+        typer.echo(found.figure)
 
 
 def _with_spread(mean: float | None, spread: float | None) -> str:

@@ -1,7 +1,7 @@
 """Recipes: named configs to start a run from."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -19,6 +19,8 @@ class Recipe:
         parts: by kind, a name or a mapping with options.
         data: fields of DataOptions.
         training: fields of TrainingOptions.
+        short: those of them that differ where it is to be over in a few minutes.
+        sweep: combinations of values that a sweep of it tries, each by what takes them: `{"loss.beta": 12}`.
     """
 
     summary: str = ""
@@ -26,22 +28,38 @@ class Recipe:
     parts: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    short: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Sequence[Mapping[str, Any]] = ()
 
     def but(self, source: Any, parts: Mapping[str, Any], data: Mapping[str, Any], training: Mapping[str, Any]) -> "Recipe":
         """The recipe with what else was asked for; a part of another name comes without the recipe's options."""
         changed = {kind: _changed(self.parts.get(kind), part) for kind, part in parts.items() if part is not None}
-        return Recipe(
-            self.summary,
-            self.source if source is None else source,
-            {**self.parts, **changed},
-            {**self.data, **data},
-            {**self.training, **training},
+        return replace(
+            self,
+            source=self.source if source is None else source,
+            parts={**self.parts, **changed},
+            data={**self.data, **data},
+            training={**self.training, **training},
         )
 
 
 def names() -> list[str]:
     """The names of the recipes."""
     return sorted(path.name.removesuffix(".json") for path in files(__name__).iterdir() if path.name.endswith(".json"))
+
+
+def start(name: str | None, short: bool = False) -> Recipe:
+    """What a run starts from: the recipe of that name, at its short length where that is wanted, or an empty one.
+
+    Raises:
+        ConfigError: where there is none of that name, saying which there are; or a short length is wanted of none.
+    """
+    if name is None:
+        if short:
+            raise ConfigError("a short length is of a recipe: name one, or say how many epochs")
+        return Recipe()
+    recipe = load(name)
+    return replace(recipe, training={**recipe.training, **recipe.short}) if short else recipe
 
 
 def load(name: str) -> Recipe:

@@ -16,14 +16,12 @@ import torch
 from PIL import Image
 
 import vaekit
-from vaekit import recipes
 from vaekit.data.batches import Batches
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.evaluation import bound
 from vaekit.fitting import resume
-from vaekit.recipes import Recipe
-from vaekit.training import Trainer, TrainingOptions
+from vaekit.training import Trainer
 
 SMALL: dict[str, Any] = {
     "encoder": {"hidden": [16]},
@@ -255,29 +253,6 @@ def test_data_without_pictures_are_trained_on_too(tmp_path: Path) -> None:
         torch.randn(60, 5), likelihood="gaussian", epochs=2, output=tmp_path, progress=False, latent={"features": 2}
     )
     assert [path.name for path in run.figures] == ["curves.png"]
-
-
-def test_merging_a_recipe() -> None:
-    recipe = Recipe(
-        source="mnist", parts={"encoder": {"name": "lstm", "hidden": 28}, "prior": "normal"}, training={"epochs": 5}
-    )
-    changed = recipe.but(None, {"encoder": {"layers": 2}, "prior": {"name": "other"}, "loss": None}, {}, {"lr": 0.1})
-    assert changed.source == "mnist"
-    assert changed.parts == {"encoder": {"name": "lstm", "hidden": 28, "layers": 2}, "prior": {"name": "other"}}
-    assert changed.training == {"epochs": 5, "lr": 0.1}
-    assert recipe.but("digits", {"encoder": "conv"}, {}, {}).parts["encoder"] == "conv"
-    assert recipe.but(None, {"encoder": "lstm"}, {}, {}).parts["encoder"] == {"name": "lstm", "hidden": 28}
-
-
-def test_every_recipe_builds() -> None:
-    for name in recipes.names():
-        recipe = recipes.load(name)
-        TrainingOptions(**recipe.training)
-        DataOptions(**recipe.data)
-        model, loss = vaekit.build(vaekit.Config(data_shape=(1, 28, 28), **recipe.parts))
-        y = torch.zeros(2).long()
-        loss(model, torch.rand(2, 1, 28, 28).round(), model.context(y, 2)).loss.backward()
-        assert recipe.summary
 
 
 def test_ctrl_c_saves_and_exits_with_130(tmp_path: Path) -> None:

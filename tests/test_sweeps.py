@@ -9,6 +9,7 @@ import pytest
 
 import vaekit
 from vaekit.cli import app, overrides
+from vaekit.figures import rate_distortion
 from vaekit.recipes import Recipe
 
 SMALL = {"epochs": 1, "progress": False, "data_options": {"binarize": "fixed", "validation": 100, "test": 100}}
@@ -79,19 +80,25 @@ def test_distortions_under_different_likelihoods_are_not_drawn_together(tmp_path
 
 
 def test_a_recipe_brings_its_combinations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr("vaekit.figures.rate_distortion", lambda points: drawn.extend(points) or rate_distortion(points))
     combinations = [{"loss.beta": 0.5, "latent.features": 3}, {"loss.beta": 2.0}]
     training = {"epochs": 9, "batch_size": 64}
     recipe = Recipe("", "digits", {"latent": {"features": 2}}, SMALL["data_options"], training, {"epochs": 1}, combinations)
     monkeypatch.setattr("vaekit.recipes.load", lambda name: {"mine": recipe}[name])
-    found = vaekit.sweep(recipe="mine", short=True, output=tmp_path, progress=False)
-    assert [row["values"] for row in found.rows] == combinations
-    runs = [vaekit.Run(found.path / row["run"]) for row in found.rows]
+    found = vaekit.sweep(recipe="mine", short=True, seeds=2, output=tmp_path, progress=False)
+    assert [row["values"] for row in found.rows[::2]] == [row["values"] for row in found.rows[1::2]] == combinations
+    assert [label for _, _, label in drawn] == ["beta=0.5 features=3", "", "beta=2.0", ""]
+    assert [(kl, reconstruction) for kl, reconstruction, _ in drawn] == [
+        (row["kl"], row["reconstruction"]) for row in found.rows
+    ]
+    runs = [vaekit.Run(found.path / row["run"]) for row in found.rows[::2]]
     assert [(run.model.config.loss["beta"], run.model.config.latent["features"]) for run in runs] == [(0.5, 3), (2.0, 2)]
     assert {run.record["training"]["epochs"] for run in runs} == {1}
     assert {run.record["training"]["batch_size"] for run in runs} == {64}
     assert [row["values"] for row in found.means()] == combinations
     with (found.path / "sweep.csv").open() as file:
-        assert [row["latent.features"] for row in csv.DictReader(file)] == ["3", ""]
+        assert [row["latent.features"] for row in csv.DictReader(file)] == ["3", "3", "", ""]
 
 
 def test_values_that_look_alike_have_runs_of_their_own(tmp_path: Path) -> None:

@@ -270,8 +270,7 @@ def _comparable(found: Sweep) -> list[dict[str, Any]]:
 
 
 def _label(row: Mapping[str, Any]) -> str:
-    """What a run is of, without the kinds of the parts."""
-    return " ".join(
-        _said({what: value}).rpartition(".")[2] if "." in what else _said({what: value})
-        for what, value in row["values"].items()
-    )
+    """What a run is of, options without the kind of their part where that is clear."""
+    short = [what.partition(".")[2] or what for what in row["values"]]
+    clear = len(set(short)) == len(short)
+    return _said(dict(zip(short, row["values"].values(), strict=True)) if clear else row["values"])

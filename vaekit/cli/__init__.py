@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli import authoring, catalog, checking, evaluating, models, pictures, sweeping, training
+from vaekit.cli import authoring, catalog, checking, evaluating, models, pictures, reproducing, sweeping, training
 from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(training.resume)
 app.command()(sweeping.sweep)
 app.command()(evaluating.evaluate)
 app.command()(evaluating.classifier)
+app.command()(reproducing.reproduce)
 app.command()(pictures.figures)
 app.command()(models.sample)
 app.command()(models.reconstruct)

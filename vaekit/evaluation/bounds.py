@@ -38,6 +38,35 @@ def bound(model: VAE, batches: Iterable[Any], samples: int = 1, seed: int = 0) -
     return {"nelbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
 
+def log_likelihood(model: VAE, batches: Iterable[Any], k: int = 200, n: int | None = None, seed: int = 0) -> Tensor:
+    """The importance-weighted bound on log p(x | c) of each example, as `VAE.log_likelihood` has it.
+
+    Args:
+        model: to evaluate, on its device.
+        batches: of (x, y) or x, on any device.
+        k: importance samples an example.
+        n: examples, the first of them; all where there is none.
+        seed: what the draws depend on.
+
+    Returns:
+        (n,), in nats per example, float64, on the CPU.
+
+    Raises:
+        DataError: where there are no examples.
+    """
+    found: list[Tensor] = []
+    for i, batch in enumerate(batches):
+        x, y = placed(batch, model.context.empty)
+        rest = len(x) if n is None else n - sum(map(len, found))
+        if rest <= 0:
+            break
+        told = y[:rest] if model.conditional and y is not None else None
+        found.append(model.log_likelihood(x[:rest], told, k=k, seed=seed + i).cpu())
+    if not found:
+        raise DataError("there are no examples to evaluate")
+    return torch.cat(found)
+
+
 def placed(batch: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:
     """A batch x or (x, y) as (x, y), x on the device of `like` and in its dtype, but never in half precision."""
     x, y = batch if isinstance(batch, tuple | list) else (batch, None)

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, MultivariateNormal
 from vaekit.blocks import drawing, evaluation
 from vaekit.distributions import kl, multivariate_normal
 from vaekit.errors import DataError
-from vaekit.evaluation.bounds import bound, placed
+from vaekit.evaluation.bounds import bound, log_likelihood, placed
 from vaekit.evaluation.classifier import Trained
 from vaekit.evaluation.fidelity import fidelity_of
 from vaekit.evaluation.findings import findings
@@ -67,7 +67,7 @@ def evaluate(
         raise DataError("give batches (x, y) or x: vaekit.Batches(vaekit.Examples.of(x), 128), a DataLoader, or [x]")
     batches = list(batches) if isinstance(batches, Iterator) else batches
     terms = bound(model, batches, seed=seed)
-    log_p = _log_likelihood(model, batches, k, n, seed)
+    log_p = log_likelihood(model, batches, k, n, seed)
     error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else None
     x, y = _first(batches, model)
     codes = _codes(model, batches)
@@ -91,17 +91,6 @@ def evaluate(
     numbers["fidelity"] = None if classifier is None else fidelity_of(model, batches, classifier, seed)
     numbers["findings"] = findings(numbers, model.config)
     return numbers
-
-
-def _log_likelihood(model: VAE, batches: Iterable[Any], k: int, n: int | None, seed: int) -> Tensor:
-    found: list[Tensor] = []
-    for i, batch in enumerate(batches):
-        x, y = placed(batch, model.context.empty)
-        rest = len(x) if n is None else n - sum(map(len, found))
-        if rest <= 0:
-            break
-        found.append(model.log_likelihood(x[:rest], _given(model, None if y is None else y[:rest]), k=k, seed=seed + i).cpu())
-    return torch.cat(found)
 
 
 def _count(batches: Iterable[Any]) -> int:

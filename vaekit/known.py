@@ -14,5 +14,6 @@ EXTRAS: dict[tuple[str, str], str] = {
     ("likelihood", "discretized-logistic"): "likelihoods",
     ("likelihood", "gaussian"): "likelihoods",
     ("likelihood", "laplace"): "likelihoods",
+    ("loss", "iwae"): "losses",
 }
 """Kind and name, to the extra of vaekit that brings it."""

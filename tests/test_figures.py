@@ -246,6 +246,91 @@ def test_arithmetic_ends_at_a_less_b_and_c(make) -> None:
         figures.arithmetic(model, a, b, c[:0])
 
 
+def drawn(figure) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The distances to the right and down by shift, and the height of the line."""
+    right, down, reference = figure.axes[0].lines
+    return *(torch.tensor(line.get_ydata()) for line in (right, down)), float(reference.get_ydata()[0])
+
+
+def test_a_shift_goes_as_far_as_what_the_code_reads(make, monkeypatch) -> None:
+    model = make((1, 9, 12))
+    columns = torch.arange(12.0)
+
+    def encode(x, y=None):
+        """Its brightness, which a shift keeps, and the mean column of what is bright, which goes along."""
+        return torch.stack([x.sum((1, 2, 3)), (x * columns).sum((1, 2, 3)) / x.sum((1, 2, 3))], 1)
+
+    monkeypatch.setattr(model, "encode", encode)
+    x = torch.zeros(40, 1, 9, 12)
+    x[:, :, 3:6, 4:8] = torch.rand(40, 1, 3, 4) + 0.1
+    sd = encode(x).std(0)
+    figure = figures.shift(model, x, base=7, most=3)
+    right, down, reference = drawn(figure)
+    torch.testing.assert_close(right, torch.arange(-3, 4).abs() / sd[1] / 2**0.5, check_dtype=False, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(down, torch.zeros(7), check_dtype=False, atol=1e-4, rtol=0)
+    apart = torch.pdist(encode(x) / sd).median() / 2**0.5
+    assert reference == pytest.approx(float(apart), rel=0.35)
+    labels = [text.get_text() for text in figure.axes[1].get_xticklabels()]
+    assert labels == ["−3", "−2", "−1", "0", "+1", "+2", "+3"]
+    picture = figure.axes[1].images[0].get_array()
+    assert (picture[:9, 13 * 4 + 5 : 13 * 4 + 9] == picture[:9, 13 * 3 + 4 : 13 * 3 + 8]).all()  # one pixel to the right
+
+    monkeypatch.setattr(model, "encode", lambda x, y=None: torch.stack([x.sum((1, 2, 3)), x[:, 0, 0, 0] * 1e-3], 1))
+    right, down, _ = drawn(figures.shift(model, x, base=7, most=3))
+    torch.testing.assert_close(torch.stack([right, down]), torch.zeros(2, 7), check_dtype=False, atol=1e-4, rtol=0)
+    pixels(figures.shift(model, x))
+
+
+def test_what_comes_in_at_a_border_repeats_it(make, monkeypatch) -> None:
+    model = make((1, 6, 5))
+    seen = []
+    monkeypatch.setattr(model, "encode", lambda x, y=None: seen.append(x) or x.flatten(1))
+    x = torch.rand(3, 1, 6, 5)
+    figures.shift(model, x, base=1, most=2)
+    _, right, down = seen
+    assert torch.equal(right[4, 0], x[1, 0][:, [0, 0, 0, 1, 2]])
+    assert torch.equal(right[0, 0], x[1, 0][:, [2, 3, 4, 4, 4]])
+    assert torch.equal(down[3, 0], x[1, 0][[0, 0, 1, 2, 3, 4]])
+    assert torch.equal(right[2], x[1])
+
+
+def test_a_shift_is_of_images_in_real_latents_that_vary(make, monkeypatch) -> None:
+    x = torch.rand(4, 1, 6, 5)
+    for wrong, said in (({"base": 4}, "example 4 of 4"), ({"most": 5}, "by 1 to 4 pixels"), ({"most": 0}, "by 1 to 4 pixels")):
+        with pytest.raises(vaekit.ConfigError, match=said):
+            figures.shift(make(), x, **wrong)
+    with pytest.raises(vaekit.ConfigError, match="all alike"):
+        figures.shift(make(), x[:1].repeat(4, 1, 1, 1))
+    with pytest.raises(vaekit.ConfigError, match="a shift is of images"):
+        figures.shift(make((7,)), torch.rand(4, 7))
+    model = make()
+    monkeypatch.setattr(model.latent, "root", vaekit.parts.Space((2,), "sphere"))
+    with pytest.raises(vaekit.ConfigError, match="a space of sphere"):
+        figures.shift(model, x)
+
+
+def test_a_loop_passes_every_example_and_joins_its_ends(make, tmp_path) -> None:
+    model = make()
+    x = torch.rand(3, 1, 6, 5)
+    frames = figures.loop(model, x, steps=6)
+    assert len(frames) == 18
+    for i, image in enumerate(model.reconstruct(x)):
+        assert (frames[6 * i] == figures.grid(image[None], 1)).all()
+    assert (frames[-1] == figures.grid(model.interpolate(x[2], x[0], 7)[5:6], 1)).all()  # one step before the first
+    with pytest.raises(vaekit.ConfigError, match="way through 1 examples"):
+        figures.loop(model, x[:1])
+
+    grey = [np.full((6, 5), 10 * i, dtype=np.uint8) for i in range(18)]  # no two alike, which a GIF would take for one
+    path = figures.save_gif(grey, tmp_path / "loop.gif", seconds=1.8, at_least=112, back=False, rests=(0, 6, 12))
+    with Image.open(path) as gif:
+        assert (gif.n_frames, gif.size, gif.info["loop"]) == (18, (95, 114), 0)
+        stays = []
+        for i in range(18):
+            gif.seek(i)
+            stays.append(gif.info["duration"])
+    assert stays == [600 if i % 6 == 0 else 100 for i in range(18)]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     training = {"epochs": 2, "output": tmp_path_factory.mktemp("runs"), "progress": False}
@@ -264,10 +349,12 @@ def test_the_command_writes_what_applies_and_says_what_does_not(trained, tmp_pat
     assert {path.rpartition("/")[2] for path in written} == {
         *("curves.png", "samples.png", "reconstructions.png", "interpolation.png", "arithmetic.png", "codes.png", "tsne.png"),
         *("thumbnails.png", "traversals.png", "kl.png", "kl-surface.png", "rate-distortion.png"),
+        *("shift.png", "interpolation.gif"),
     }
     for path in written:
         with Image.open(path) as image:
-            assert image.format == "PNG"
+            assert image.format == path[-3:].upper()
+            assert max(image.size) >= 160
             image.load()
     assert "no manifold: a manifold is of two real latent dimensions" in result.stderr
     assert "no classes: " in result.stderr
@@ -284,3 +371,40 @@ def test_the_command_refuses_wrong_names_before_any_work(trained, tmp_path) -> N
     result = CliRunner().invoke(app, ["figures", str(trained), "--only", "manifold", "--output", str(tmp_path / "none")])
     assert "none of these figures" in str(result.exception)
     assert not (tmp_path / "none").exists()
+
+
+def test_the_command_begins_from_the_example_and_at_the_perplexity_asked_for(trained, tmp_path, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from vaekit.cli import app
+
+    titles = {}
+    monkeypatch.setattr(figures, "save", lambda figure, path: titles.update({path.stem: figure.axes[0].get_title()}))
+    asked = ["figures", str(trained), "--only", "tsne,traversals,shift", "--output", str(tmp_path)]
+    result = CliRunner().invoke(app, [*asked, "--example", "89", "--perplexity", "12"])
+    assert result.exit_code == 0, result.output
+    assert "perplexity 12, seed 0" in titles["tsne"]
+    assert titles["traversals"].startswith("Example 89,")
+    assert titles["shift"].startswith("Example 89 moved")
+    CliRunner().invoke(app, [*asked, "--perplexity", "500"])
+    assert "perplexity 29," in titles["tsne"]  # a third of 90 examples, rounded down
+    titles.clear()
+    result = CliRunner().invoke(app, [*asked, "--example", "90"])
+    assert str(result.exception) == "there is no example 90: figures are of 90 test examples, 0 to 89"
+    assert not titles
+
+
+def test_the_way_leads_through_other_classes_first() -> None:
+    from vaekit.cli.pictures import _Shown
+
+    def others(y, example, n, count=6):
+        return _Shown(None, torch.zeros(count), y, (), [], 0, example, 30.0).others(n)
+
+    y = torch.tensor([5, 5, 1, 5, 7, 1])
+    assert others(y, 0, 4) == [0, 2, 4, 1]
+    assert others(y, 3, 3) == [3, 4, 5]
+    assert others(y, 3, 2) == [3, 4]
+    assert others(None, 4, 4) == [4, 5, 0, 1]
+    assert others(torch.zeros(2), 1, 4, 2) == [1, 0]
+    with pytest.raises(vaekit.ConfigError, match="between two examples"):
+        others(None, 0, 2, 1)

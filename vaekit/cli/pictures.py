@@ -25,18 +25,22 @@ def figures(
     output: Annotated[str | None, typer.Option(help="The folder to write to.  [default: the run's figures, or here]")] = None,
     data_root: models.DataRoot = None,
     seed: Annotated[int, typer.Option(help="What the draws depend on.", min=0, max=2**32 - 1)] = 0,
+    example: Annotated[int, typer.Option(help="The test example that figures of one begin from.", min=0)] = 0,
+    perplexity: Annotated[float, typer.Option(help="Of t-SNE; lowered for few examples.", min=1.0)] = 30.0,
 ) -> None:
     """Every picture there is of a model and its test set."""
     names = _asked(only)
     from vaekit import io
-    from vaekit.figures import save
+    from vaekit.figures import save, save_gif
     from vaekit.runs import Run
 
     loaded = io.load(model)
     run = io.run_of(model)
     needed = any(name not in _WITHOUT_DATA for name in names)
     x, y, classes = _test(model, loaded, data, data_root) if needed else (None, None, ())
-    shown = _Shown(loaded, x, y, classes, Run(run).metrics if run else [], seed)
+    if x is not None and example >= len(x):
+        raise ConfigError(f"there is no example {example}: figures are of {len(x):,} test examples, 0 to {len(x) - 1}")
+    shown = _Shown(loaded, x, y, classes, Run(run).metrics if run else [], seed, example, perplexity)
     folder = Path(output) if output else run / "figures" if run else Path("figures")
     written = 0
     for name in names:
@@ -45,7 +49,11 @@ def figures(
         except VaekitError as error:
             typer.echo(f"no {name}: {error}", err=True)
             continue
-        typer.echo(save(picture, folder / f"{name}.png"))
+        if name == "animation":
+            target, rests = folder / "interpolation.gif", range(0, len(picture), _LEG)
+            typer.echo(save_gif(picture, target, 0.04 * len(picture), at_least=160, back=False, rests=rests))
+        else:
+            typer.echo(save(picture, folder / f"{name}.png"))
         written += 1
     if not written:
         raise ConfigError("none of these figures is of such a model")
@@ -89,6 +97,8 @@ class _Shown:
     classes: tuple[str, ...]
     metrics: list[dict[str, Any]]
     seed: int
+    example: int
+    perplexity: float
 
     @property
     def told(self) -> Any:
@@ -100,6 +110,17 @@ class _Shown:
         from vaekit.figures import Posteriors
 
         return Posteriors.of(self.model, self.x, self.told, self.seed)
+
+    def others(self, n: int) -> list[int]:
+        """The number of the example, and of at most n - 1 more: of one class each as long as there are such."""
+        if len(self.x) < 2:
+            raise ConfigError("an interpolation is between two examples")
+        order = [(self.example + i) % len(self.x) for i in range(len(self.x))]
+        if self.y is None:
+            return order[:n]
+        first = {int(self.y[i]): i for i in reversed(order)}
+        fresh = [i for i in order if first[int(self.y[i])] == i]
+        return [*fresh, *(i for i in order[: n + len(fresh)] if i not in fresh)][:n]
 
     @property
     def images(self) -> "VAE":
@@ -146,7 +167,7 @@ def _tsne(s: _Shown) -> Any:
 
     if s.posteriors.code.shape[1] < 3:
         raise ConfigError("t-SNE is for codes of three dimensions or more; see codes")
-    perplexity = min(30.0, (len(s.x) - 1) / 3)
+    perplexity = max(1.0, min(s.perplexity, float((len(s.x) - 1) // 3)))
     return scatter(s.posteriors.code, s.y, s.classes, "tsne", perplexity, s.seed)
 
 
@@ -159,7 +180,7 @@ def _thumbnails(s: _Shown) -> Any:
 def _traversals(s: _Shown) -> Any:
     from vaekit.figures import traversals
 
-    return traversals(s.images, s.x, s.told, seed=s.seed)
+    return traversals(s.images, s.x, s.told, s.example, seed=s.seed)
 
 
 def _kl(s: _Shown) -> Any:
@@ -213,10 +234,22 @@ def _interpolation(s: _Shown) -> Any:
     """Between two test examples, of different classes where there are any."""
     from vaekit.figures import interpolation
 
-    if len(s.x) < 2:
-        raise ConfigError("an interpolation is between two examples")
-    other = 1 if s.y is None else int((s.y != s.y[0]).int().argmax()) or 1
-    return interpolation(s.images, s.x[0], s.x[other], y=None if s.told is None else s.told[[0, other]])
+    a, b = s.others(2)
+    return interpolation(s.images, s.x[a], s.x[b], y=None if s.told is None else s.told[[a, b]])
+
+
+def _animation(s: _Shown) -> Any:
+    """Through four test examples, of different classes as far as there are any, and back."""
+    from vaekit.figures import loop
+
+    way = s.others(4)
+    return loop(s.images, s.x[way], None if s.told is None else s.told[way], _LEG)
+
+
+def _shift(s: _Shown) -> Any:
+    from vaekit.figures import shift
+
+    return shift(s.model, s.x, s.told, s.example, seed=s.seed)
 
 
 def _metrics(s: _Shown) -> list[dict[str, Any]]:
@@ -236,14 +269,18 @@ _FIGURES: dict[str, Callable[[_Shown], Any]] = {
     "classes": _classes,
     "reconstructions": _reconstructions,
     "interpolation": _interpolation,
+    "animation": _animation,
     "arithmetic": _arithmetic,
     "manifold": _manifold,
     "codes": _codes,
     "tsne": _tsne,
     "thumbnails": _thumbnails,
     "traversals": _traversals,
+    "shift": _shift,
     "kl": _kl,
     "kl-surface": _kl_surface,
     "rate-distortion": _rate_distortion,
 }
+_LEG = 25
+"""Frames of the animation from one example to the next."""
 _WITHOUT_DATA = ("curves", "samples", "classes", "manifold", "rate-distortion")

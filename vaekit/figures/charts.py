@@ -75,9 +75,11 @@ def kl_bars(kl: Tensor, threshold: float = 0.1) -> "Figure":
     figure = chart(min(16.0, max(4.8, 1.5 + 0.5 * n)), 3.8)
     axes = figure.subplots()
     colours = ["tab:blue" if value > threshold else "0.7" for value in values.tolist()]
-    bars = axes.bar(range(n), values.tolist(), color=colours, width=0.8 if n <= 64 else 1.0)
+    axes.bar(range(n), values.tolist(), color=colours, width=0.8 if n <= 64 else 1.0)
     if n <= _NUMBERED:
-        axes.bar_label(bars, [f"{value:.2f}" for value in values.tolist()], fontsize=8, padding=2)
+        for i, value in enumerate(values.tolist()):  # what ends below the line has its number above it, not across
+            at = (i, max(value, threshold))
+            axes.annotate(f"{value:.2f}", at, (0, 2), textcoords="offset points", fontsize=8, ha="center", va="bottom")
         axes.set_xticks(range(n), [str(i) for i in order.tolist()])
         axes.set_xlabel("latent dimension, from the largest KL")
     else:
@@ -111,8 +113,10 @@ def rate_distortion(points: Sequence[tuple[float, float, str]], connect: bool = 
     if not points or not all(math.isfinite(rate) and math.isfinite(distortion) for rate, distortion, _ in points):
         raise ConfigError("a rate-distortion plot takes at least one (rate, distortion, label), all of them finite")
     rates, distortions = [p[0] for p in points], [p[1] for p in points]
-    pad = 0.12 * max(max(rates) - min(rates), max(distortions) - min(distortions), 0.02 * abs(distortions[0]), 1e-3)
-    left, right = (0.0 if 0 <= min(rates) < 3 * pad else min(rates) - pad), max(rates) + 2 * pad
+    wide, tall = max(rates) - min(rates), max(distortions) - min(distortions)
+    least = max(0.02 * (max(wide, tall) or abs(distortions[0])), 1e-3)
+    across, pad = 0.12 * max(wide, least), 0.12 * max(tall, least)
+    left, right = (0.0 if 0 <= min(rates) < 3 * across else min(rates) - across), max(rates) + 1.5 * across
     low, high = min(distortions) - pad, max(distortions) + pad
     figure = chart(7, 5.2)
     axes = figure.subplots()
@@ -123,11 +127,13 @@ def rate_distortion(points: Sequence[tuple[float, float, str]], connect: bool = 
     levels = [v for v in MaxNLocator(10).tick_values(left + low, right + high) if left + low < v < right + high]
     for level in levels:
         axes.plot((left, right), (level - left, level - right), color="0.8", linewidth=1, zorder=0)
-        if low < level - left < high:  # it leaves at the left, where the axis has its own numbers: say it inside
-            at, shift, across = (left, level - left), (3, 1), "left"
-        else:
-            at, shift, across = (level - high, high), (0, 3), "center"
-        axes.annotate(f"{level:g}", at, shift, textcoords="offset points", color="0.45", fontsize=8, ha=across, va="bottom")
+        if low < level - right < high:  # it leaves at the right
+            at, by, ha, va = (right, level - right), (3, 0), "left", "center"
+        elif level - high > left:  # at the top
+            at, by, ha, va = (level - high, high), (0, 3), "center", "bottom"
+        else:  # at the left and below, where axes have numbers of their own: say it inside
+            at, by, ha, va = (left, level - left), (3, 1), "left", "bottom"
+        axes.annotate(f"{level:g}", at, by, textcoords="offset points", color="0.45", fontsize=8, ha=ha, va=va)
     axes.plot(rates, distortions, "o-" if connect else "o", color="tab:blue", linewidth=1, markersize=5)
     for rate, distortion, label in points:
         axes.annotate(words(label), (rate, distortion), xytext=(6, 5), textcoords="offset points", fontsize=9)
@@ -163,7 +169,7 @@ def kl_surface(mean: Tensor | None = None, log_variance: Tensor | None = None, k
     axes.imshow(np.sqrt(surface), cmap="Greys", alpha=0.5, extent=(-side, side, low, high), origin="lower", aspect="auto")
     lines = axes.contour(mu, log_var, surface, levels, colors="0.25", linewidths=0.8)
     axes.clabel(lines, fmt="%g", fontsize=8)
-    axes.plot(0, 0, "k+", markersize=10)
+    axes.plot(0, 0, "k+", markersize=10, zorder=3)
     if mean is not None and log_variance is not None:
         order = torch.arange(mean.shape[1]) if kl is None else kl.argsort(descending=True, stable=True)
         for i in order[:5].tolist():

@@ -60,7 +60,7 @@ def thumbnails(
     seed: int = 0,
 ) -> "Figure":
     """As `scatter`, with small images (N, *data_shape) instead of points, as many as do not overlap; grey ones are inked in the
-    colour of their class."""
+    colour of their class, others framed in it."""
     if len(images) != len(codes):
         raise ConfigError(f"{len(codes)} codes and {len(images)} images: give one each")
     kept = _chosen(codes, y, seed)
@@ -175,17 +175,23 @@ def _legend(figure: Any, axes: Any, y: Tensor, n: int, classes: Sequence[str]) -
 
 
 def _inked(image: Tensor, side: int, colour: tuple[float, float, float] | None) -> np.ndarray:
-    """One image on white, its longer side as given: bright pixels of a grey one become ink, in the colour of its class."""
+    """One image on white, its longer side as given: bright pixels of a grey one become ink, in the colour of its class; one in
+    colours of its own has a frame of it."""
     from PIL import Image
 
     picture = grid(image[None], 1)
     height, width = picture.shape[:2]
     longer = max(height, width)
     size = (max(1, round(side * width / longer)), max(1, round(side * height / longer)))
-    how = Image.Resampling.BOX if side < longer else Image.Resampling.NEAREST
+    how = Image.Resampling.BOX if side < longer else Image.Resampling.BICUBIC
     scaled = np.asarray(Image.fromarray(picture).resize(size, how))
     if picture.ndim == 3:
-        return scaled
+        framed = scaled.copy()
+        if colour is not None:
+            edge = [round(255 * part) for part in colour]
+            for sides in (framed, framed.swapaxes(0, 1)):
+                sides[:3] = sides[-3:] = edge
+        return framed
     ink = np.array(colour or (0.0, 0.0, 0.0))
     share = scaled[..., None] / 255.0
     inked: np.ndarray = (255 * (1 - share * (1 - ink))).round().astype(np.uint8)

@@ -74,13 +74,35 @@ def save(picture: "Picture | Figure", path: Path, at_least: int = 400) -> Path:
     return _written(path, lambda: image.save(path))
 
 
-def save_gif(frames: Sequence[Picture], path: Path, seconds: float = 3.0, at_least: int = 280) -> Path:
-    """Write an animation of frames of one size, there and back again."""
+def save_gif(
+    frames: Sequence[Picture],
+    path: Path,
+    seconds: float = 3.0,
+    at_least: int = 280,
+    back: bool = True,
+    rests: Sequence[int] | None = None,
+) -> Path:
+    """Write an animation that goes on for ever.
+
+    Args:
+        frames: of one size.
+        path: of the file.
+        seconds: that the frames take, rests not counted.
+        at_least: each pixel is repeated until the longer side has so many.
+        back: whether to go back through the frames before it begins again; else the first follows the last.
+        rests: numbers of frames that stay half a second longer, so that an eye can find them; the first and the last where
+            none are said.
+
+    Raises:
+        ConfigError: where it cannot be written.
+    """
     times = max(1, -(-at_least // max(frames[0].shape[:2])))
-    there = [Image.fromarray(frame.repeat(times, 0).repeat(times, 1)) for frame in frames]
-    rest = [*there[1:], *there[-2:0:-1]]
-    duration = max(20, round(1000 * seconds / len(frames)))
-    return _written(path, lambda: there[0].save(path, save_all=True, append_images=rest, duration=duration, loop=0))
+    order = [*range(len(frames)), *(range(len(frames) - 2, 0, -1) if back else ())]
+    resting = {0, len(frames) - 1} if rests is None else set(rests)
+    step = max(20, round(100 * seconds / len(frames)) * 10)  # GIF counts hundredths, and players slow down below two of them
+    durations = [step + 500 * (i in resting) for i in order]
+    first, *rest = [Image.fromarray(frames[i].repeat(times, 0).repeat(times, 1)) for i in order]
+    return _written(path, lambda: first.save(path, save_all=True, append_images=rest, duration=durations, loop=0))
 
 
 def _written(path: Path, write: Callable[[], object]) -> Path:

@@ -33,6 +33,30 @@ def interpolation(model: VAE, a: Tensor, b: Tensor, steps: int = 10, y: Any = No
     return grid(torch.cat([a[None].cpu(), path, b[None].cpu()]), steps + 2)
 
 
+def loop(model: VAE, x: Tensor, y: Tensor | None = None, steps: int = 25) -> list[Picture]:
+    """Frames of the way from the first example to the second and so on, and from the last back to the first, each leg as
+    `interpolate` goes. Frame i · steps is the reconstruction of example i, and the first frame follows the last.
+
+    Args:
+        model: with latents that a path leads through.
+        x: two examples or more, (N, *data_shape).
+        y: their class numbers (N,), for a conditional model.
+        steps: frames from one example to the next.
+
+    Returns:
+        N · steps pictures.
+
+    Raises:
+        ConfigError: for fewer examples or steps, or latents without paths.
+    """
+    if len(x) < 2 or steps < 1:
+        raise ConfigError(f"there is no way through {len(x)} examples in {steps} steps each: give at least two and one")
+    labels = y if model.conditional else None
+    ends = [(i, (i + 1) % len(x)) for i in range(len(x))]
+    legs = [model.interpolate(x[a], x[b], steps + 1, None if labels is None else labels[[a, b]])[:-1] for a, b in ends]
+    return [grid(image[None], 1) for leg in legs for image in leg]
+
+
 def manifold(model: VAE, n: int = 20, y: Any = None) -> Picture:
     """The plane of a two-dimensional latent, decoded at the quantiles of its normal prior, so that each image stands for as
     much probability as any other. The first dimension grows to the right, the second upwards.

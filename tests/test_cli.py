@@ -75,6 +75,23 @@ def test_progress_goes_to_standard_error_in_plain_lines(tmp_path: Path, monkeypa
     assert "\x1b" not in result.stderr
 
 
+def test_a_loss_that_is_not_the_bound_is_told_beside_it(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for beta, told in (("1", False), ("50", True)):
+        line = _run(*TRAIN, f"loss.beta={beta}").stderr.splitlines()[-1]
+        train, validation = line.split("validation")
+        assert ("loss" in train, "loss" in validation) == (told, told)
+
+
+def test_what_takes_long_is_counted_on_standard_error(place: Path, monkeypatch) -> None:
+    assert "importance" not in _run("evaluate", "runs/plain", "-k", "2").stderr
+    monkeypatch.setattr("vaekit.progress._SECONDS_BETWEEN_LINES", 0.0)
+    result = _run("evaluate", "runs/plain", "-k", "2", "-n", "150")
+    said = [line for line in result.stderr.splitlines() if line.startswith("importance")]
+    assert said == [f"importance-weighted likelihood, examples: {n} of 150" for n in (128, 150)]
+    assert "examples:" not in result.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

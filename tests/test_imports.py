@@ -91,7 +91,7 @@ ALLOWED = {
     "testing.declared testing.densities testing.ends testing.latents testing.losses testing.outcomes",
     "testing.results": "data.catalog plugins shapes testing.benches testing.outcomes testing.suite",
     "report": "config",
-    "reproduction": "io data.batches data.prepare data.transform distributions evaluation fitting model recipes",
+    "reproduction": "io data.batches data.prepare data.transform distributions evaluation fitting model progress recipes",
     "sweeps": "figures io recipes strictjson config data.prepare data.transform fitting runs training wiring",
     "fitting": "wiring blocks data.batches data.check data.prepare data.transform training evaluation figures io runs progress "
     "recipes checkpoint config registry",

@@ -2,6 +2,9 @@
 
 import math
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
 from vaekit.training import Report
@@ -36,6 +39,40 @@ def choose(wanted: bool, epochs: int) -> Progress:
     from rich.console import Console  # here, because importing it draws from the user's random numbers
 
     return _Bars(Console(stderr=True), epochs)
+
+
+@contextmanager
+def counting(what: str, total: int, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+    """Say on standard error how many there are so far: by a bar on a terminal, by a line every ten seconds elsewhere.
+
+    Args:
+        what: is counted.
+        total: of them.
+        wanted: whether to say anything.
+    """
+    if not wanted:
+        yield lambda done: None
+        return
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        with Bar(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+    said = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
+
+    yield tell
+
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 class _Silent:
@@ -118,4 +155,6 @@ def terms(report: Report) -> str:
     parts = " | ".join(f"{short} {report.terms[name]:.2f}" for name, short in names.items() if name in report.terms)
     total = next((report.terms[name] for name in ("nelbo", "profile", "loss") if name in report.terms), math.nan)
     label = "profile (no bound) " if "profile" in report.terms else ""
+    loss = report.terms.get("loss", total)
+    parts += f" | loss {loss:.2f}" if parts and abs(loss - total) > 0.005 else ""
     return f"{label}{total:.2f} ({parts})" if parts else f"{total:.2f}"

@@ -20,6 +20,7 @@ from vaekit.errors import ConfigError, suggestion
 from vaekit.evaluation import bound, log_likelihood
 from vaekit.fitting import continued
 from vaekit.model import VAE
+from vaekit.progress import counting
 from vaekit.recipes import Recipe
 
 
@@ -188,7 +189,8 @@ def reproduce(
         test = load(recipe.source, DataOptions(**recipe.data), data_root).test
         model = io.load(run.path, device=device)
         batches = Batches(test, 100, device=model.context.empty.device)
-        log_p = log_likelihood(model, batches, wanted.k, wanted.n, seed)
+        with counting(f"{label}: importance-weighted likelihood, examples", wanted.n or len(test), progress) as tell:
+            log_p = log_likelihood(model, batches, wanted.k, wanted.n, seed, tell)
         x = torch.cat([x for x, _ in batches])[: len(log_p)]
         measured[label] = Measured(model, x, bound(model, batches, seed=seed)["nelbo"], log_p)
     found = Reproduced(name, folder, epochs, wanted.compare(measured))

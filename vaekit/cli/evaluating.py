@@ -30,6 +30,7 @@ def evaluate(
     from vaekit import evaluation, io
     from vaekit.data.batches import Batches
     from vaekit.data.check import check_labels, check_support
+    from vaekit.progress import counting
 
     loaded = io.load(model, device=device)
     found = models.data_of(model, loaded, data, data_root)
@@ -37,17 +38,21 @@ def evaluate(
         raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
     check_labels(loaded.context, found)
     check_support(loaded.likelihood, found)
-    numbers = evaluation.evaluate(
-        loaded,
-        Batches(found.test, 128),
-        Batches(found.train, 128),
-        _loss(loaded),
-        found.test.factors,
-        _classifier(found),
-        k=5000 if paper else k,
-        n=None if paper else n,
-        seed=seed,
-    )
+    known = _classifier(found)
+    size = len(found.test) if paper else min(n, len(found.test))
+    with counting("importance-weighted likelihood, examples", size) as tell:
+        numbers = evaluation.evaluate(
+            loaded,
+            Batches(found.test, 128),
+            Batches(found.train, 128),
+            _loss(loaded),
+            found.test.factors,
+            known,
+            k=5000 if paper else k,
+            n=size,
+            seed=seed,
+            tell=tell,
+        )
     numbers = {"data": found.info.name, **numbers}
     _report(model, report, numbers, loaded)
     if as_json:

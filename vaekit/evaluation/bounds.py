@@ -1,6 +1,6 @@
 """The bound and its terms, in nats per example."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -38,7 +38,14 @@ def bound(model: VAE, batches: Iterable[Any], samples: int = 1, seed: int = 0) -
     return {"nelbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
 
-def log_likelihood(model: VAE, batches: Iterable[Any], k: int = 200, n: int | None = None, seed: int = 0) -> Tensor:
+def log_likelihood(
+    model: VAE,
+    batches: Iterable[Any],
+    k: int = 200,
+    n: int | None = None,
+    seed: int = 0,
+    tell: Callable[[int], None] = lambda done: None,
+) -> Tensor:
     """The importance-weighted bound on log p(x | c) of each example, as `VAE.log_likelihood` has it.
 
     Args:
@@ -47,6 +54,7 @@ def log_likelihood(model: VAE, batches: Iterable[Any], k: int = 200, n: int | No
         k: importance samples an example.
         n: examples, the first of them; all where there is none.
         seed: what the draws depend on.
+        tell: is told after each batch how many examples are done.
 
     Returns:
         (n,), in nats per example, float64, on the CPU.
@@ -62,6 +70,7 @@ def log_likelihood(model: VAE, batches: Iterable[Any], k: int = 200, n: int | No
             break
         told = y[:rest] if model.conditional and y is not None else None
         found.append(model.log_likelihood(x[:rest], told, k=k, seed=seed + i).cpu())
+        tell(sum(map(len, found)))
     if not found:
         raise DataError("there are no examples to evaluate")
     return torch.cat(found)

@@ -1,7 +1,7 @@
 """Everything that is measured of a model on held-out examples, as plain numbers."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import Any
 
@@ -37,6 +37,7 @@ def evaluate(
     k: int = 200,
     n: int | None = None,
     seed: int = 0,
+    tell: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Bounds, what the latents hold, how near reconstructions are, and what was found, as JSON values.
 
@@ -50,6 +51,7 @@ def evaluate(
         k: importance samples an example.
         n: examples that the importance-weighted likelihood is of; all of them where there is none.
         seed: what the draws depend on.
+        tell: is told how many examples the importance-weighted likelihood has been taken of, which is what takes long.
 
     Returns:
         In nats per example: `nelbo`, `reconstruction`, `kl`, `train_nelbo`; `nll`, importance-weighted, with
@@ -67,7 +69,7 @@ def evaluate(
         raise DataError("give batches (x, y) or x: vaekit.Batches(vaekit.Examples.of(x), 128), a DataLoader, or [x]")
     batches = list(batches) if isinstance(batches, Iterator) else batches
     terms = bound(model, batches, seed=seed)
-    log_p = log_likelihood(model, batches, k, n, seed)
+    log_p = log_likelihood(model, batches, k, n, seed, tell)
     error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else None
     x, y = _first(batches, model)
     codes = _codes(model, batches)

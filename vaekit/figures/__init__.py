@@ -9,9 +9,10 @@ from torch import Tensor
 from vaekit.errors import ConfigError
 from vaekit.figures.charts import curves, curves_of, kl_bars, kl_surface, rate_distortion
 from vaekit.figures.codes import scatter, thumbnails
-from vaekit.figures.labelled import arithmetic, by_class, labelled, shift, traversals
+from vaekit.figures.labelled import arithmetic, by_class, labelled, traversals
 from vaekit.figures.pixels import Picture, drawable, grid, save, save_gif
 from vaekit.figures.posteriors import Posteriors
+from vaekit.figures.shifts import shift
 from vaekit.figures.strips import interpolation, loop, manifold, reconstructions, samples
 from vaekit.model import VAE
 

@@ -53,6 +53,37 @@ def test_a_short_length_is_of_a_recipe(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text('{"source": "digits", "parts": {"latent": {"features": 3}}, "training": {"epochs": 1}}')
+    run = vaekit.fit(recipe=str(file), output=tmp_path, progress=False)
+    assert run.model.config.latent["features"] == 3
+    assert run.record["source"] == "digits"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"sources": "digits"}', "recipe has no 'sources'; did you mean 'source'?"),
+        ('{"parts": []}', "parts: input should be a valid dictionary"),
+        ('{"sweep": [{"loss.beta": 1}, 2]}', "sweep.1: input should be a valid dictionary"),
+        ('["digits"]', "an object is wanted, with summary, source, parts"),
+        ('{"source": "a", "source": "b"}', "source"),
+        ("{", "is not valid JSON: "),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_recipe_that_is_none_is_one_error(text: str | None, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(vaekit.ConfigError) as caught:
+        vaekit.fit(recipe=str(file), output=tmp_path / "runs", progress=False)
+    assert str(file) in str(caught.value)
+    assert said in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("values", recipes.load("conv-cifar10").sweep, ids=str)
 def test_photographs_are_scored_as_their_source_did(values: dict) -> None:
     """A squared error divided by the pixels' number, and beta times a KL divided by the latents', but for a constant."""

@@ -84,7 +84,8 @@ def test_a_recipe_brings_its_combinations(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("vaekit.figures.rate_distortion", lambda points: drawn.extend(points) or rate_distortion(points))
     combinations = [{"loss.beta": 0.5, "latent.features": 3}, {"loss.beta": 2.0}]
     training = {"epochs": 9, "batch_size": 64}
-    recipe = Recipe("", "digits", {"latent": {"features": 2}}, SMALL["data_options"], training, {"epochs": 1}, combinations)
+    given = {"source": "digits", "data": SMALL["data_options"], "training": training, "sweep": combinations}
+    recipe = Recipe(**given, parts={"latent": {"features": 2}}, short={"epochs": 1})
     monkeypatch.setattr("vaekit.recipes.load", lambda name: {"mine": recipe}[name])
     found = vaekit.sweep(recipe="mine", short=True, seeds=2, output=tmp_path, progress=False)
     assert [row["values"] for row in found.rows[::2]] == [row["values"] for row in found.rows[1::2]] == combinations

@@ -150,7 +150,7 @@ def recipes(
     from vaekit import recipes as known
 
     if name is not None:
-        show.document(vars(known.load(name)))
+        show.document(known.load(name).model_dump(mode="json"))
     elif as_json:
         show.document({found: known.load(found).summary for found in known.names()})
     else:

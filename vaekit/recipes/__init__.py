@@ -1,16 +1,19 @@
 """Recipes: named configs to start a run from."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from vaekit import strictjson
 from vaekit.errors import ConfigError, suggestion
+from vaekit.options import Options
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Options):
     """What a run starts from.
 
     Args:
@@ -25,21 +28,22 @@ class Recipe:
 
     summary: str = ""
     source: Any = None
-    parts: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-    short: Mapping[str, Any] = field(default_factory=dict)
-    sweep: Sequence[Mapping[str, Any]] = ()
+    parts: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    short: dict[str, Any] = {}
+    sweep: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
 
     def but(self, source: Any, parts: Mapping[str, Any], data: Mapping[str, Any], training: Mapping[str, Any]) -> "Recipe":
         """The recipe with what else was asked for; a part of another name comes without the recipe's options."""
         changed = {kind: _changed(self.parts.get(kind), part) for kind, part in parts.items() if part is not None}
-        return replace(
-            self,
-            source=self.source if source is None else source,
-            parts={**self.parts, **changed},
-            data={**self.data, **data},
-            training={**self.training, **training},
+        return self.model_copy(
+            update={
+                "source": self.source if source is None else source,
+                "parts": {**self.parts, **changed},
+                "data": {**self.data, **data},
+                "training": {**self.training, **training},
+            }
         )
 
 
@@ -59,19 +63,37 @@ def start(name: str | None, short: bool = False) -> Recipe:
             raise ConfigError("a short length is of a recipe: name one, or say how many epochs")
         return Recipe()
     recipe = load(name)
-    return replace(recipe, training={**recipe.training, **recipe.short}) if short else recipe
+    return recipe.but(None, {}, {}, recipe.short) if short else recipe
 
 
 def load(name: str) -> Recipe:
-    """The recipe of that name.
+    """The recipe of that name, or in the JSON file of that path: an object with the fields of Recipe.
 
     Raises:
-        ConfigError: saying which there are.
+        ConfigError: saying which there are, or what is wrong with the file.
     """
+    if name.endswith(".json"):
+        return _parsed(name, Path(name).expanduser())
     there = names()
     if name not in there:
-        raise ConfigError(f"no recipe {name!r}{suggestion(name, there)} (recipes: {', '.join(there)})")
-    return Recipe(**strictjson.loads((files(__name__) / f"{name}.json").read_bytes()))
+        raise ConfigError(
+            f"no recipe {name!r}{suggestion(name, there)} (recipes: {', '.join(there)}; or a file of your own, NAME.json)"
+        )
+    return _parsed(name, files(__name__) / f"{name}.json")
+
+
+def _parsed(name: str, file: Traversable) -> Recipe:
+    try:
+        given = strictjson.loads(file.read_bytes())
+        if not isinstance(given, dict):
+            raise ConfigError(f"an object is wanted, with {', '.join(Recipe.model_fields)}")
+        return Recipe(**given)
+    except OSError as error:
+        raise ConfigError(f"recipe {name} cannot be read: {error.strerror}") from None
+    except ConfigError as error:
+        raise ConfigError(f"recipe {name}: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"recipe {name} is not valid JSON: {error}") from None
 
 
 def _changed(before: Any, given: Any) -> Any:

@@ -136,7 +136,9 @@ def rate_distortion(points: Sequence[tuple[float, float, str]], connect: bool = 
         axes.annotate(f"{level:g}", at, by, textcoords="offset points", color="0.45", fontsize=8, ha=ha, va=va)
     axes.plot(rates, distortions, "o-" if connect else "o", color="tab:blue", linewidth=1, markersize=5)
     for rate, distortion, label in points:
-        axes.annotate(words(label), (rate, distortion), xytext=(6, 5), textcoords="offset points", fontsize=9)
+        end = rate > (left + right) / 2  # a label on the far side would leave the picture
+        at, ha = ((-6, 5), "right") if end else ((6, 5), "left")
+        axes.annotate(words(label), (rate, distortion), xytext=at, textcoords="offset points", fontsize=9, ha=ha)
     return figure
 
 

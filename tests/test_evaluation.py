@@ -88,6 +88,48 @@ def test_fewer_examples_for_the_likelihood(trained: vaekit.VAE, digits: Data) ->
         evaluate(trained, [])
 
 
+def test_data_may_be_sorted_by_class(trained: vaekit.VAE, digits: Data) -> None:
+    """What is of some examples is of a random choice: the first ones may all be of one class."""
+    ones = digits.test.take(torch.cat([digits.test.y.argsort()] * 30))  # 5,370 examples
+    numbers = evaluate(trained, Batches(ones, 64), train=Batches(digits.train.take(digits.train.y.argsort()), 64), k=2, n=300)
+    mixed = _evaluated(trained, digits)
+    assert numbers["nll"] == pytest.approx(mixed["nll"], abs=4 * numbers["nll_standard_error"])
+    assert numbers["latents"]["prior_gap"] == pytest.approx(mixed["latents"]["prior_gap"], abs=0.2)
+    assert numbers["probe"]["commonest"] < 0.2
+
+
+@pytest.mark.parametrize(("dimensions", "examples"), [(2, 200), (32, 320), (128, 1280)])
+def test_the_moments_of_few_codes_are_no_hole(dimensions: int, examples: int) -> None:
+    """Codes that are the prior's, of as few examples as the measure takes: nothing is left of what few draws differ by."""
+    model, _ = vaekit.build(vaekit.Config(data_shape=(3,), likelihood="gaussian", latent={"features": dimensions}))
+    prior = _changed(model, lambda model: (model.latent.head.weight.zero_(), model.latent.head.bias.zero_()))
+    numbers = evaluate(prior, [torch.randn(examples, 3)], k=1, n=10)
+    assert numbers["latents"]["prior_gap"] < 0.3
+    shift = _changed(prior, lambda model: model.latent.head.bias[:dimensions].fill_(0.5))
+    shifted = evaluate(shift, [torch.randn(examples, 3)], k=1, n=10)
+    assert shifted["latents"]["prior_gap"] == pytest.approx(dimensions / 8, rel=0.35)
+
+
+def test_a_few_examples_are_said_to_be_few(trained: vaekit.VAE, digits: Data) -> None:
+    few = Batches(digits.test.take(torch.arange(5)), 64)
+    assert evaluate(trained, few, k=1)["findings"] == ["too few examples to find anything by: 5; evaluate on 30 or more"]
+
+
+def test_the_weight_of_the_kl_is_in_nats(digits: Data) -> None:
+    """Under normalize=dims beta says little: 0.05 of 64 dimensions and 2 latents is a beta of 1.6."""
+    fine = _trained(digits, 15, lr=1e-2, loss={"normalize": "dims", "beta": 0.05})
+    assert not any("rules the loss" in said for said in _evaluated(fine, digits)["findings"])
+    sharp = _trained(digits, 15, lr=1e-2, loss={"normalize": "dims", "beta": 1e-5})
+    said = " ".join(_evaluated(sharp, digits)["findings"])
+    assert "the reconstruction rules the loss: at loss.beta = 0.00032 (in nats: 1e-05 under normalize=dims)" in said
+
+
+def test_a_density_has_no_zero_that_a_kl_could_rule(trained: vaekit.VAE, digits: Data) -> None:
+    numbers = {**_evaluated(trained, digits), "reconstruction": -0.5, "kl": 6.0}
+    assert any("the KL rules" in said for said in findings({**numbers, "reconstruction": 0.5}, trained.config))
+    assert findings({**numbers, "base_measure": "lebesgue"}, trained.config) == []
+
+
 def test_nothing_is_found_of_a_good_model(trained: vaekit.VAE, digits: Data) -> None:
     assert _evaluated(trained, digits)["findings"] == []
 
@@ -156,12 +198,16 @@ def test_the_reconstruction_rules(digits: Data) -> None:
 
 
 def test_a_mean_where_a_sum_was_meant(trained: vaekit.VAE, digits: Data) -> None:
-    _, by_dims = vaekit.build(vaekit.Config(data_shape=digits.shape, latent={"features": 2}, loss={"normalize": "dims"}))
-    [said] = _evaluated(trained, digits, loss=by_dims)["findings"]
+    divided, by_dims = vaekit.build(trained.config.model_copy(update={"loss": {"name": "elbo", "normalize": "dims"}}))
+    divided.load_state_dict(trained.state_dict())
+    rules, said = _evaluated(divided.eval(), digits, loss=by_dims)["findings"]
+    assert rules.startswith("the KL rules the loss: ")
     assert said.startswith("a mean where a sum was meant: the loss is ")
-    assert said.endswith("divided by 64 dimensions the KL weighs too much: take loss.normalize=nats")
+    assert said.endswith("; the same in nats is loss.normalize=nats loss.beta=32, and 1 is the beta of the bound")
     averaging = Averaging(digits.shape, trained.latent.root, 100)
-    assert "a mean where a sum was meant" in " ".join(_evaluated(trained, digits, loss=averaging)["findings"])
+    assert "divided by 64 dimensions and the KL is not, the KL weighs too much" in " ".join(
+        _evaluated(trained, digits, loss=averaging)["findings"]
+    )
     _, sums = vaekit.build(trained.config)
     assert _evaluated(trained, digits, loss=sums)["findings"] == []
 
@@ -241,7 +287,9 @@ def test_samples_beside_reconstructions_and_real_examples(trained: vaekit.VAE, d
 
 def test_samples_far_worse_than_reconstructions(trained: vaekit.VAE, digits: Data, classifier: Trained) -> None:
     numbers = evaluate(trained, Batches(digits.test, 64), classifier=classifier, k=1, n=10)
-    worse = {**numbers["fidelity"], "samples": {**numbers["fidelity"]["samples"], "frechet": 1e4}}
+    far = {**numbers["fidelity"]["samples"], "frechet": 1e4, "precision": 0.9, "recall": 0.9}
+    assert findings({**numbers, "fidelity": {**numbers["fidelity"], "samples": far}}, trained.config) == []
+    worse = {**numbers["fidelity"], "samples": {**far, "precision": 0.02}}
     [said] = findings({**numbers, "fidelity": worse}, trained.config)
     assert said.startswith("samples are far worse than reconstructions: a Fréchet distance of 1e+04 from the data against ")
     assert f"in the features of {classifier.name}" in said

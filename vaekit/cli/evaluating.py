@@ -1,5 +1,6 @@
 """`vaekit evaluate` and `vaekit classifier`: how good a model is."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ from vaekit.cli.training import Json
 from vaekit.errors import ConfigError, ShapeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vaekit.data.prepare import Data
     from vaekit.model import VAE
 
@@ -17,66 +20,102 @@ if TYPE_CHECKING:
 def evaluate(
     model: models.Model,
     data: Annotated[str | None, typer.Argument(help="A data set.  [default: the one the model was trained on]")] = None,
-    k: Annotated[int, typer.Option("-k", help="Importance samples an example.", min=1)] = 200,
-    n: Annotated[int, typer.Option("-n", help="Examples for the importance-weighted likelihood.", min=1)] = 1000,
+    k: Annotated[int | None, typer.Option("-k", help="Importance samples an example.  [default: 200]", min=1)] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Examples for the importance-weighted likelihood.  [default: 1000]", min=1)
+    ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="As papers do: k = 5,000 on the whole test set.")] = False,
     seed: Annotated[int, typer.Option(help="What the draws depend on.", min=0, max=2**32 - 1)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     data_root: models.DataRoot = None,
-    report: Annotated[str | None, typer.Option(help="The HTML file to write.  [default: report.html in the run]")] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(help="The HTML file to write.  [default: report.html in the run, report-DATA.html of other data]"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """How good a model is on the test set: bounds, latents, reconstructions, and what is wrong with it."""
     from vaekit import evaluation, io
     from vaekit.data.batches import Batches
     from vaekit.data.check import check_labels, check_support
+    from vaekit.data.subset import some
     from vaekit.progress import counting
 
+    if paper and (k is not None or n is not None):
+        raise ConfigError("--paper is k = 5,000 on the whole test set: leave out -k and -n, or leave out --paper")
     loaded = io.load(model, device=device)
     found = models.data_of(model, loaded, data, data_root)
     if found.shape != loaded.data_shape:
         raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
     check_labels(loaded.context, found)
-    check_support(loaded.likelihood, found)
+    remark = check_support(loaded.likelihood, found)
+    if remark:
+        typer.echo(f"note: {remark}", err=True)
+    page = _page(model, report, None if data is None else found.info.name)
     known = _classifier(found)
-    size = len(found.test) if paper else min(n, len(found.test))
+    size = len(found.test) if paper else min(n or 1000, len(found.test))
+    train = found.train.take(some(len(found.train), _TRAIN, seed))
     with counting("importance-weighted likelihood, examples", size) as tell:
         numbers = evaluation.evaluate(
             loaded,
             Batches(found.test, 128),
-            Batches(found.train, 128),
+            Batches(train, 128, dynamic=found.info.binarize == "dynamic", seed=seed),
             _loss(loaded),
             found.test.factors,
             known,
-            k=5000 if paper else k,
+            k=5000 if paper else k or 200,
             n=size,
             seed=seed,
             tell=tell,
         )
     numbers = {"data": found.info.name, **numbers}
-    _report(model, report, numbers, loaded)
     if as_json:
         show.document(numbers)
-        return
-    show.table(list(_lines(numbers)))
-    typer.echo("\nwhat was found")
-    for said in numbers["findings"] or ["nothing amiss"]:
-        typer.echo(f"- {said}")
+    else:
+        show.table(list(_lines(numbers)))
+        typer.echo("\nwhat was found")
+        for said in numbers["findings"] or ["nothing amiss"]:
+            typer.echo(f"- {said}")
+    if page:
+        _report(model, page, numbers, loaded, data is None)
 
 
-def _report(model: str, target: str | None, numbers: dict[str, Any], loaded: "VAE") -> None:
-    """Write report.html into the run, or where it was asked for; a model without a run has no place of its own."""
+_TRAIN = 2000  # training examples that are looked at
+
+
+def _page(model: str, target: str | None, other: str | None) -> "Path | None":
+    """Where the report goes: into the run, or where it was asked for; a model without a run has no place of its own.
+
+    Raises:
+        ConfigError: where nothing can be written there, before anything is computed.
+    """
     from pathlib import Path
 
+    from vaekit import io
+
+    run = io.run_of(model)
+    name = f"report-{re.sub(r'[^A-Za-z0-9._-]+', '-', other)}.html" if other else "report.html"
+    path = Path(target).expanduser() if target else run / name if run else None
+    if path is None:
+        return None
+    try:
+        io.write_whole(path.with_name(f".{path.name}.try"), lambda partial: partial.touch())
+        path.with_name(f".{path.name}.try").unlink()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}; give --report FILE") from None
+    if path.is_dir():
+        raise ConfigError(f"{path} cannot be written: it is a folder; give --report FILE")
+    return path
+
+
+def _report(model: str, path: "Path", numbers: dict[str, Any], loaded: "VAE", own: bool) -> None:
+    """Write the page, with the pictures of the run where it is of the data that the run is of."""
     from vaekit import io
     from vaekit.report import report as page
     from vaekit.runs import Run
 
     run = io.run_of(model)
-    path = Path(target).expanduser() if target else run / "report.html" if run else None
-    if path is None:
-        return
-    pictures = Run(run).figures if run else []
+    pictures = Run(run).figures if run and own else []
     text = page(f"{run.name if run else model} on {numbers['data']}", _lines(numbers), numbers, loaded.config, pictures)
     try:
         io.write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
@@ -112,12 +151,14 @@ def _classifier(found: "Data") -> Any:
 def _lines(numbers: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The numbers of an evaluation for people, in nats per example where nothing else is said."""
     train, error, bits = numbers["train_nelbo"], numbers["nll_standard_error"], numbers["bits_per_dim"]
-    yield "negative ELBO", f"{numbers['nelbo']:.2f}" + ("" if train is None else f"  (of training examples {train:.2f})")
+    pseudo = "  (of a pseudo-likelihood, no bound)" if numbers["outside_support"] else ""
+    beside = "" if train is None else f"  (of training examples {train:.2f})"
+    yield "negative ELBO", f"{numbers['nelbo']:.2f}{beside}{pseudo}"
     yield "  reconstruction", f"{numbers['reconstruction']:.2f}"
     yield "  KL", f"{numbers['kl']:.2f}"
     spread = "" if error is None else f" ± {error:.2f}"
-    nll = f"{numbers['nll']:.2f}{spread}  (importance-weighted bound, k = {numbers['k']:,}, n = {numbers['nll_examples']:,})"
-    yield "negative log-likelihood", nll
+    what = f"importance-weighted {'average' if pseudo else 'bound'}, k = {numbers['k']:,}, n = {numbers['nll_examples']:,}"
+    yield "negative log-likelihood", f"{numbers['nll']:.2f}{spread}  ({what}){pseudo}"
     if bits is not None:
         yield "  in bits per dimension", f"{bits:.3f}"
     latents = numbers["latents"]
@@ -130,11 +171,11 @@ def _lines(numbers: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "active units", f"{active} of {latents['dimensions']}  (variance of the code over 0.01)"
     told = latents["information"]
     if told is not None:
-        full = "; saturated, N is too small" if told["saturated"] else ""
-        yield "mutual information", f"{max(0.0, told['mutual']):.2f}  (of x and z, N = {told['examples']:,}{full})"
-        yield "aggregated KL", f"{told['aggregated_kl']:.2f}  (of q(z) from p(z), same N)"
+        least, most, full = ("at least ", "at most ", "; saturated, N is too small") if told["saturated"] else ("", "", "")
+        yield "mutual information", f"{least}{max(0.0, told['mutual']):.2f}  (of x and z, N = {told['examples']:,}{full})"
+        yield "aggregated KL", f"{most}{told['aggregated_kl']:.2f}  (of q(z) from p(z), same N{full})"
     if latents["prior_gap"] is not None:
-        yield "  by its moments", f"{latents['prior_gap']:.2f}"
+        yield "aggregated KL, moments", f"{latents['prior_gap']:.2f}  (of a Gaussian with the moments of q(z), from p(z))"
     near = numbers["reconstructions"]
     looks = "" if near["psnr"] is None else f"; PSNR {near['psnr']:.1f} dB"
     looks += "" if near["ssim"] is None else f", SSIM {near['ssim']:.3f} (window {near['ssim_window']})"

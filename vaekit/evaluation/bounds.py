@@ -1,12 +1,14 @@
 """The bound and its terms, in nats per example."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaekit.blocks import drawing, evaluation
+from vaekit.data.batches import Batches
+from vaekit.data.subset import some
 from vaekit.errors import DataError
 from vaekit.model import VAE
 
@@ -50,9 +52,9 @@ def log_likelihood(
 
     Args:
         model: to evaluate, on its device.
-        batches: of (x, y) or x, on any device.
+        batches: of (x, y) or x, on any device; iterated twice where n is given.
         k: importance samples an example.
-        n: examples, the first of them; all where there is none.
+        n: examples, drawn by the seed; all where there is none.
         seed: what the draws depend on.
         tell: is told after each batch how many examples are done.
 
@@ -63,13 +65,8 @@ def log_likelihood(
         DataError: where there are no examples.
     """
     found: list[Tensor] = []
-    for i, batch in enumerate(batches):
-        x, y = placed(batch, model.context.empty)
-        rest = len(x) if n is None else n - sum(map(len, found))
-        if rest <= 0:
-            break
-        told = y[:rest] if model.conditional and y is not None else None
-        found.append(model.log_likelihood(x[:rest], told, k=k, seed=seed + i).cpu())
+    for i, (x, y) in enumerate(chosen(batches, n, model.context.empty, seed)):
+        found.append(model.log_likelihood(x, y if model.conditional else None, k=k, seed=seed + i).cpu())
         tell(sum(map(len, found)))
     if not found:
         raise DataError("there are no examples to evaluate")
@@ -81,3 +78,25 @@ def placed(batch: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:
     x, y = batch if isinstance(batch, tuple | list) else (batch, None)
     dtype = torch.promote_types(like.dtype, torch.float32)
     return x.to(like.device, dtype, non_blocking=True), None if y is None else y.to(like.device, non_blocking=True)
+
+
+def chosen(batches: Iterable[Any], most: int | None, like: Tensor, seed: int = 0) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Of each batch, as `placed` has it, those that are among at most `most` of all examples, drawn by the seed."""
+    batches = list(batches) if isinstance(batches, Iterator) and most is not None else batches
+    numbers = None if most is None else some(count(batches), most, seed)
+    start = 0
+    for batch in batches:
+        x, y = placed(batch, like)
+        if numbers is not None:
+            own = numbers[(numbers >= start) & (numbers < start + len(x))] - start
+            start += len(x)
+            x, y = x[own.to(x.device)], None if y is None else y[own.to(y.device)]
+        if len(x):
+            yield x, y
+
+
+def count(batches: Iterable[Any]) -> int:
+    """The examples in them."""
+    if isinstance(batches, Batches):
+        return batches.examples
+    return sum(len(batch[0] if isinstance(batch, tuple | list) else batch) for batch in batches)

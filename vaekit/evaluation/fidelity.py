@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import DataError
-from vaekit.evaluation.bounds import placed
+from vaekit.evaluation.bounds import chosen
 from vaekit.evaluation.classifier import FEATURES, Trained
 from vaekit.metrics import fidelity
 from vaekit.model import VAE
 
-_MOST = 5000
+_MOST = 10_000
 
 
 def fidelity_of(model: VAE, batches: Iterable[Any], classifier: Trained, seed: int = 0) -> dict[str, Any]:
     """Fréchet distance, precision and recall of samples and of reconstructions, and of real examples themselves.
 
-    The held-out examples are parted at random in two halves of at most 5,000. Samples, reconstructions of the one half, and
+    At most 10,000 held-out examples are parted at random in two halves. Samples, reconstructions of the one half, and
     that half itself are each compared with the other: real examples have a distance too where they are so few, and nothing can
     do better.
 
@@ -58,9 +58,9 @@ def _compared(real: Tensor, made: Tensor) -> dict[str, float]:
 
 
 def _all(batches: Iterable[Any], model: VAE) -> tuple[Tensor, Tensor | None]:
-    pairs = [placed(batch, model.context.empty) for batch in batches]
+    pairs = list(chosen(batches, _MOST, model.context.empty))
     ys = [y for _, y in pairs if y is not None]
-    return torch.cat([x for x, _ in pairs])[: 2 * _MOST], torch.cat(ys)[: 2 * _MOST] if ys else None
+    return torch.cat([x for x, _ in pairs]), torch.cat(ys) if ys else None
 
 
 def _chunks(x: Tensor, y: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:

@@ -8,15 +8,18 @@ from vaekit.config import Config
 
 Numbers = dict[str, Any]
 _IDLE = 0.01  # nats below which a dimension tells the decoder nothing
+_FEW = 30  # examples below which nothing can be said of others
 
 
 def findings(numbers: Numbers, config: Config | None = None) -> list[str]:
-    """What the numbers of `evaluate` say, the gravest first; empty where nothing is amiss.
+    """What the numbers of `evaluate` say, the gravest first; empty where nothing is amiss, and of too few examples just that.
 
     Args:
         numbers: as `evaluate` returns them.
         config: of the model, where it has one.
     """
+    if numbers["examples"] < _FEW:
+        return [f"too few examples to find anything by: {numbers['examples']}; evaluate on {_FEW} or more"]
     return [said for rule in RULES for said in rule(numbers, config)]
 
 
@@ -49,29 +52,45 @@ def blur(numbers: Numbers, config: Config | None) -> Iterator[str]:
 
 def balance(numbers: Numbers, config: Config | None) -> Iterator[str]:
     """One of the two terms rules."""
-    beta = config.part("loss").get("beta", 1.0) if config else 1.0
-    weight = beta if isinstance(beta, int | float) else 1.0
-    kl, reconstruction = weight * numbers["kl"], abs(numbers["reconstruction"])
-    if kl > 2 * reconstruction and numbers["kl"] > 1:
-        terms = f"{kl:.4g} against {reconstruction:.4g} nats of reconstruction"
-        yield f"the KL rules the loss: {terms}; lower loss.beta from {weight:g}"
-    elif weight < 0.1 and numbers["kl"] > 0.1 * reconstruction:
+    weight, how = _weight(numbers, config)
+    kl, reconstruction = numbers["kl"], numbers["reconstruction"]
+    counted = numbers["base_measure"] == "counting"  # else the reconstruction has no zero to compare with
+    if counted and weight * kl > 2 * reconstruction and kl > 1:
+        terms = f"{weight * kl:.4g} against {reconstruction:.4g} nats of reconstruction"
+        yield f"the KL rules the loss: {terms}; lower loss.beta from {weight:g}{how}"
+    elif weight < 0.1 and kl > numbers["latents"]["dimensions"]:
         yield (
-            f"the reconstruction rules the loss: at loss.beta = {weight:g} a KL of {numbers['kl']:.4g} nats costs {kl:.3g}, so "
-            f"codes need not look like draws from the prior; raise loss.beta for samples"
+            f"the reconstruction rules the loss: at loss.beta = {weight:g}{how} a KL of {kl:.4g} nats costs {weight * kl:.3g}, "
+            f"so codes need not look like draws from the prior; raise loss.beta for samples"
         )
 
 
 def scale(numbers: Numbers, config: Config | None) -> Iterator[str]:
     """A mean over dimensions where a sum was meant."""
     loss, reconstruction = numbers["loss"], numbers["reconstruction"]
-    if config and loss is not None and 0 < loss < reconstruction / 2:
-        cure = "loss.normalize=nats" if "normalize" in config.part("loss") else "a loss that sums over dimensions"
+    if not config or loss is None or not 0 < loss < reconstruction / 2:
+        return
+    weight, how = _weight(numbers, config)
+    less = f"the loss is {loss:.4g}, less than the {reconstruction:.4g} nats of the reconstruction alone"
+    said = f"a mean where a sum was meant: {less}"
+    if how:
+        yield f"{said}; the same in nats is loss.normalize=nats loss.beta={weight:.3g}, and 1 is the beta of the bound"
+    else:
         yield (
-            f"a mean where a sum was meant: the loss is {loss:.4g}, less than the {reconstruction:.4g} nats of the "
-            f"reconstruction alone; where that is divided by {prod(config.data_shape):,} dimensions the KL weighs too much: "
-            f"take {cure}"
+            f"{said}; where that is divided by {prod(config.data_shape):,} dimensions and the KL is not, the KL weighs too "
+            f"much: take a loss that sums over dimensions"
         )
+
+
+def _weight(numbers: Numbers, config: Config | None) -> tuple[float, str]:
+    """The weight of a nat of KL beside one of reconstruction, and whence it comes where beta alone does not say."""
+    options = config.part("loss") if config else {}
+    beta = options.get("beta", 1.0)
+    weight = float(beta) if isinstance(beta, int | float) else 1.0
+    if config is None or options.get("normalize") != "dims":
+        return weight, ""
+    weight *= prod(config.data_shape) / numbers["latents"]["dimensions"]
+    return weight, f" (in nats: {beta:g} under normalize=dims)"
 
 
 def overfitting(numbers: Numbers, config: Config | None) -> Iterator[str]:
@@ -101,11 +120,13 @@ def far_samples(numbers: Numbers, config: Config | None) -> Iterator[str]:
     if found is None:
         return
     samples, again, real = (found[name]["frechet"] for name in ("samples", "reconstructions", "real"))
-    if samples - real > 3 * max(again - real, real):
+    share, best = (min(found[name]["precision"], found[name]["recall"]) for name in ("samples", "real"))
+    if samples - real > 3 * max(again - real, real) and share < best / 2:
         yield (
             f"samples are far worse than reconstructions: a Fréchet distance of {samples:.3g} from the data against "
-            f"{again:.3g} (real examples: {real:.3g}), in the features of {found['classifier']}; raise loss.beta, or use a "
-            f"prior that is learnt"
+            f"{again:.3g} (real examples: {real:.3g}), and a precision of {found['samples']['precision']:.2f} and recall of "
+            f"{found['samples']['recall']:.2f}, in the features of {found['classifier']}; raise loss.beta, or use a prior that "
+            f"is learnt"
         )
 
 

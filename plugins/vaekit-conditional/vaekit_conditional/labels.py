@@ -73,7 +73,7 @@ class Labels(Context):
         raise ConfigError(self._wanted(f"there is no {label!r}", classes))
 
     def _wanted(self, wrong: str, classes: Sequence[str] = ()) -> str:
-        named = f" ({', '.join(classes[:12])}{', …' if len(classes) > 12 else ''})" if classes else ""
+        named = f" ({', '.join(classes[:12])}{', …' if len(classes) > 12 else ''})" if len(classes) == self.classes else ""
         return (
             f"this model is conditional on one of {self.classes} classes{named}: {wrong}; "
             f"give y as a number below {self.classes} or a name"

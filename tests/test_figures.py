@@ -1,5 +1,7 @@
 """Pictures: the right pixels in the right places."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from PIL import Image
 
 import vaekit
 from vaekit import figures
+from vaekit.data.batches import Batches
 
 
 def test_a_grid_is_filled_row_by_row() -> None:
@@ -70,6 +73,8 @@ def test_files(tmp_path) -> None:
         assert (np.asarray(saved) == picture.repeat(2, 0).repeat(2, 1)).all()
     with Image.open(figures.save_gif([picture, 255 - picture, picture[::-1].copy()], tmp_path / "b.gif", at_least=4)) as gif:
         assert gif.n_frames == 4
+    with pytest.raises(vaekit.ConfigError, match=r"b.png cannot be written: an animation is a .gif file"):
+        figures.save_gif([picture], tmp_path / "b.png")
     rows = [
         {"epoch": e, "split": s, "nelbo": 9.0 / e, "reconstruction": 8.0, "kl": 1.0}
         for e in (1, 2)
@@ -106,13 +111,19 @@ def test_codes_are_where_they_are_and_coloured_by_class() -> None:
     codes = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]])
     figure = figures.scatter(codes, torch.tensor([0, 1, 1]), ["cat", "$dog", "_"])
     (points,) = figure.axes[0].collections
-    assert points.get_offsets().tolist() == codes.tolist()
-    colours = points.get_facecolors().tolist()
+    order = points.get_offsets()[:, 0].argsort()  # they are drawn in any
+    assert points.get_offsets()[order].tolist() == codes.tolist()
+    colours = points.get_facecolors()[order].tolist()
     assert colours[1] == colours[2] != colours[0]
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["cat", r"\$dog"]
     pixels(figure)
     pixels(figures.scatter(torch.rand(40, 2), torch.arange(40)))
-    assert figures.scatter(torch.rand(5010, 2)).axes[0].get_title() == "Codes; 5,000 of 5,010 examples"
+    crowd = figures.scatter(torch.rand(5010, 2), torch.arange(5010) // 501)
+    assert crowd.axes[0].get_title() == "Codes; 5,000 of 5,010 examples"
+    (dots,) = crowd.axes[0].collections
+    assert dots.get_sizes()[0] < points.get_sizes()[0] / 3
+    assert dots.get_facecolors()[0, 3] < points.get_facecolors()[0, 3]
+    assert len(np.unique(dots.get_facecolors()[:100], axis=0)) == 10  # no class over the others
 
 
 def test_codes_in_more_dimensions_are_projected() -> None:
@@ -196,6 +207,21 @@ def test_rate_and_distortion_lie_on_lines_of_their_sum() -> None:
         assert np.ptp(line.get_xydata().sum(1)) < 1e-9
     pixels(figure)
     pixels(figures.rate_distortion([(0.0, -700.0, "one")]))
+    way = [(13.0, 123.0, "epoch 1"), (16.5, 103.0, ""), (18.3, 87.0, ""), (18.8, 85.3, "epoch 10"), (18.6, 84.0, "")]
+    way += [(18.7, 83.6, ""), (18.9, 83.2, "epoch 15")]
+    figure = figures.rate_distortion(way, connect=True)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    *_, path = axes.lines
+    corners = axes.transData.transform(path.get_xydata())
+    drawn = np.concatenate([a + (b - a) * np.linspace(0, 1, 300)[:, None] for a, b in itertools.pairwise(corners)])
+    labels = [text.get_window_extent() for text in axes.texts if text.get_text().startswith("epoch")]
+    assert len(labels) == 3
+    for i, box in enumerate(labels):
+        assert not ((drawn > box.min - 2) & (drawn < box.max + 2)).all(1).any()
+        assert box.count_overlaps([*labels[:i], *labels[i + 1 :]]) == 0
+        ends = corners[[0, 3, 6]]
+        assert np.linalg.norm(ends - ends.clip(box.min, box.max), axis=1).argmin() == i
     for wrong in ([], [(1.0, float("nan"), "x")]):
         with pytest.raises(vaekit.ConfigError, match="at least one"):
             figures.rate_distortion(wrong)
@@ -208,6 +234,10 @@ def test_the_kl_surface_shows_posteriors() -> None:
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["dimension 1", "dimension 0"]
     assert pixels(figure).shape == plain.shape
     assert (pixels(figure) != plain).any()
+    assert not figure.axes[0].get_legend().get_title().get_text()
+    many = figures.kl_surface(torch.zeros(3, 10), torch.full((3, 10), -30.0), torch.rand(10))
+    assert many.axes[0].get_legend().get_title().get_text() == "5 of 10, by KL"
+    assert many.axes[0].get_ylim()[0] == many.axes[0].images[0].get_extent()[2] < -30
     with pytest.raises(vaekit.ConfigError, match="one shape"):
         figures.kl_surface(mean)
 
@@ -390,15 +420,58 @@ def test_the_command_begins_from_the_example_and_at_the_perplexity_asked_for(tra
     assert "perplexity 29," in titles["tsne"]  # a third of 90 examples, rounded down
     titles.clear()
     result = CliRunner().invoke(app, [*asked, "--example", "90"])
-    assert str(result.exception) == "there is no example 90: figures are of 90 test examples, 0 to 89"
+    assert str(result.exception) == "there is no example 90: the test set has 90, 0 to 89"
     assert not titles
+
+
+def test_of_many_examples_some_are_shown_and_the_one_asked_for(trained, tmp_path, monkeypatch) -> None:
+    """They are drawn by the same seed from the whole test set, which may be sorted by class."""
+    from typer.testing import CliRunner
+
+    from vaekit.cli import app, models, pictures
+    from vaekit.data.subset import some
+
+    monkeypatch.setattr(pictures, "_MOST", 20)
+    model = vaekit.load(trained)
+    everything, _ = next(iter(Batches(models.data_of(str(trained), model, None, None).test, 90)))
+    for example in (int(some(90, 20)[7]), 0, 89):
+        x, y, _, place = pictures._test(str(trained), model, None, None, example)
+        assert len(x) == len(y) == 20
+        assert torch.equal(x[place], everything[example])
+        assert sum(bool((everything[i] == x).flatten(1).all(1).any()) for i in some(90, 20)) >= 19
+    titles = {}
+    monkeypatch.setattr(figures, "save", lambda figure, path: titles.update({path.stem: figure.axes[0].get_title()}))
+    asked = ["figures", str(trained), "--only", "traversals,shift", "--output", str(tmp_path), "--example", "89"]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert titles["traversals"].startswith("Example 89,")
+    assert titles["shift"].startswith("Example 89 moved")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--gif", "--output", "x.png"], "'x.png': an animation is a .gif file"),
+        (["--gif", "--output", "x"], "'x': an animation is a .gif file"),
+        (["--output", "x.gif"], "'x.gif': --gif writes an animation"),
+    ],
+    ids=" ".join,
+)
+def test_an_animation_is_a_gif_before_any_work(arguments, said, tmp_path, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from vaekit.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["interpolate", "nowhere", "0", "1", *arguments])
+    assert str(result.exception) == said
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_way_leads_through_other_classes_first() -> None:
     from vaekit.cli.pictures import _Shown
 
     def others(y, example, n, count=6):
-        return _Shown(None, torch.zeros(count), y, (), [], 0, example, 30.0).others(n)
+        return _Shown(None, torch.zeros(count), y, (), [], 0, example, example, 30.0).others(n)
 
     y = torch.tensor([5, 5, 1, 5, 7, 1])
     assert others(y, 0, 4) == [0, 2, 4, 1]

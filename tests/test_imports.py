@@ -44,12 +44,13 @@ ALLOWED = {
     "data.read": "data.arrays data.catalog registry shapes",
     "data.prepare": "data.catalog data.read data.transform config shapes",
     "data.batches": "data.ahead data.catalog",
+    "data.subset": "",
     "data.check": "data.ahead data.catalog data.prepare parts",
     "evaluation": "evaluation.bounds evaluation.measures",
-    "evaluation.bounds": "model trace blocks",
+    "evaluation.bounds": "model trace blocks data.batches data.subset",
     "evaluation.findings": "config",
-    "evaluation.measures": "model parts trace blocks distributions metrics metrics.factors metrics.images metrics.latents "
-    "evaluation.bounds evaluation.classifier evaluation.fidelity evaluation.findings",
+    "evaluation.measures": "model parts trace blocks distributions data.subset metrics metrics.factors metrics.images "
+    "metrics.latents evaluation.bounds evaluation.classifier evaluation.fidelity evaluation.findings",
     "evaluation.classifier": "strictjson blocks config data.batches data.prepare shapes",
     "evaluation.fidelity": "model metrics metrics.fidelity evaluation.bounds evaluation.classifier",
     "tally": "",
@@ -65,7 +66,7 @@ ALLOWED = {
     "figures.shifts": "model figures.charts figures.pixels",
     "figures.strips": "model blocks figures.pixels",
     "progress": "training",
-    "recipes": "strictjson",
+    "recipes": "strictjson config",
     "runs": "io model strictjson",
     "scaffold": "config known parts plugins",
     "metrics": "",
@@ -93,10 +94,11 @@ ALLOWED = {
     "testing.declared testing.densities testing.ends testing.latents testing.losses testing.outcomes",
     "testing.results": "data.catalog plugins shapes testing.benches testing.outcomes testing.suite",
     "report": "config",
-    "reproduction": "io data.batches data.prepare data.transform distributions evaluation fitting model progress recipes",
-    "sweeps": "figures io recipes strictjson config data.prepare data.transform fitting runs training wiring",
-    "fitting": "wiring blocks data.batches data.check data.prepare data.transform training evaluation figures io runs progress "
-    "recipes checkpoint config registry",
+    "reproduction": "io blocks data.batches data.prepare data.transform distributions evaluation fitting model progress "
+    "recipes",
+    "sweeps": "figures io recipes strictjson config data.check data.prepare data.transform fitting runs training",
+    "fitting": "wiring blocks data.batches data.check data.prepare data.subset data.transform model parts schema training "
+    "evaluation figures io runs progress recipes checkpoint config registry",
 }
 EVERYBODY = {"errors", "options", "ambient"}
 HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub"}

@@ -1,5 +1,6 @@
 """Recipes: each builds for its data, at both lengths and in every combination; and what the source projects minimised."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 import vaekit
 from vaekit import recipes
+from vaekit.cli import app
 from vaekit.data.transform import DataOptions
 from vaekit.recipes import Recipe
 from vaekit.training import TrainingOptions
@@ -66,6 +69,8 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
     [
         ('{"sources": "digits"}', "recipe has no 'sources'; did you mean 'source'?"),
         ('{"parts": []}', "parts: input should be a valid dictionary"),
+        ('{"parts": {"encodr": "mlp"}}', "parts: no kind 'encodr'; did you mean 'encoder'? (there are: context, encoder,"),
+        ('{"parts": {"data_shape": [3]}}', "parts: no kind 'data_shape'"),
         ('{"sweep": [{"loss.beta": 1}, 2]}', "sweep.1: input should be a valid dictionary"),
         ('["digits"]', "an object is wanted, with summary, source, parts"),
         ('{"source": "a", "source": "b"}', "source"),
@@ -82,6 +87,29 @@ def test_a_recipe_that_is_none_is_one_error(text: str | None, said: str, tmp_pat
     assert str(file) in str(caught.value)
     assert said in str(caught.value)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"training": {"epochz": 3}}, "training has no 'epochz'; did you mean 'epochs'?"),
+        ({"training": {"select": "last"}, "short": {"early_stop": 3}}, "early_stop waits for a better model"),
+        ({"data": {"binarise": "fixed"}}, "data has no 'binarise'; did you mean 'binarize'?"),
+        ({"parts": {"likelihood": "gaussain"}}, "unknown likelihood 'gaussain'; did you mean 'gaussian'?"),
+        ({"parts": {"latent": {"featurs": 3}}}, "latent 'gaussian' has no option 'featurs'; did you mean 'features'?"),
+        ({"sweep": [{"loss.beta": 1}, {"loss.bta": 2}]}, "loss 'elbo' has no option 'bta'; did you mean 'beta'?"),
+        ({"sweep": [{"los.beta": 1}]}, "config has no 'los'; did you mean 'loss'?"),
+    ],
+    ids=str,
+)
+def test_showing_a_recipe_of_ones_own_finds_what_is_wrong_with_it(given: dict, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"source": "digits", **given}))
+    result = CliRunner().invoke(app, ["recipes", str(file)])
+    assert said in str(result.exception)
+    assert not result.stdout
+    file.write_text('{"source": "digits", "parts": {"prior": "normal"}, "sweep": [{"loss.beta": 2}]}')
+    assert json.loads(CliRunner().invoke(app, ["recipes", str(file)]).stdout)["parts"] == {"prior": "normal"}
 
 
 @pytest.mark.parametrize("values", recipes.load("conv-cifar10").sweep, ids=str)

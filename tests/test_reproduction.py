@@ -10,6 +10,8 @@ import torch
 import vaekit
 from vaekit import reproduction
 from vaekit.cli import app
+from vaekit.data.batches import Batches
+from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.recipes import Recipe
 from vaekit.reproduction import Comparison, Measured, Reproduction
@@ -33,12 +35,24 @@ def test_the_linear_gaussian_is_reproduced(tmp_path: Path, monkeypatch: pytest.M
     app(["reproduce", "linear-gaussian", "--quiet", "--json"], standalone_mode=False)
     said = json.loads(capsys.readouterr().out)
     assert [row["reproduced"] for row in said["comparisons"]] == [True] * 4
+    nll, largest, nelbo, apart = said["comparisons"]
+    assert largest["error"] is None
+    assert 0 < nll["error"] < nelbo["error"] < apart["error"] < 0.01  # of differences for the same x, where it is
+    assert abs(apart["found"] - apart["reference"]) < 4 * apart["error"]
     stored = json.loads((Path(said["folder"]) / "reproduction.json").read_text())
     assert stored["comparisons"] == said["comparisons"]
 
     again = reproduction.reproduce("linear-gaussian", progress=False)  # finds the run that is there
     assert again.holds
     assert [row.found for row in again.comparisons] == [row["found"] for row in said["comparisons"]]
+
+    wanted = reproduction.find("linear-gaussian")
+    changed = {"vae": wanted.runs["vae"].but(None, {"decoder": {"hidden": [3]}}, {}, {"lr": 0.02})}
+    monkeypatch.setitem(reproduction._ALL, "linear-gaussian", Reproduction(**{**vars(wanted), "runs": changed}))
+    with pytest.raises(
+        vaekit.ConfigError, match=r"vae is a run of something else \(decoder.hidden .*; lr 0.01 there, 0.02 here"
+    ):
+        reproduction.reproduce("linear-gaussian", progress=False)
 
 
 def test_a_number_that_is_missed_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -49,7 +63,9 @@ def test_a_number_that_is_missed_is_said_to_be(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(SystemExit) as stopped:
         app(["reproduce", "hardly", "--quiet", "--output", str(tmp_path)])
     assert stopped.value.code == 1
-    assert "not reproduced" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "not reproduced" in said
+    assert "published" not in said  # its numbers are computed
 
     app(["reproduce", "hardly", "--quiet", "--output", str(tmp_path), "--epochs", "1"], standalone_mode=False)
     verdicts = capsys.readouterr().out
@@ -92,11 +108,19 @@ def test_from_the_data_to_the_verdict(name: str, tmp_path: Path, monkeypatch: py
     wanted = reproduction.find(name)
     images = torch.randint(0, 256, (200, 28, 28), dtype=torch.uint8)
     small = {label: recipe.but(images, {}, {"validation": 20}, {}) for label, recipe in wanted.runs.items()}
-    monkeypatch.setitem(reproduction._ALL, name, Reproduction(**{**vars(wanted), "runs": small, "k": 3}))
+    monkeypatch.setitem(reproduction._ALL, name, Reproduction(**{**vars(wanted), "runs": small, "k": 3, "n": wanted.n and 7}))
+    seen = []
+    measured = reproduction.Measured
+    monkeypatch.setattr(reproduction, "Measured", lambda *given: seen.append(measured(*given)) or seen[-1])
     found = reproduction.reproduce(name, epochs=1, output=tmp_path, progress=False)
     assert all(math.isfinite(row.found) for row in found.comparisons)
     assert {path.name for path in found.path.iterdir() if path.is_dir()} == set(wanted.runs)
     assert json.loads((found.path / "reproduction.json").read_text())["epochs"] == 1
+    test = load(images, DataOptions(**small[next(iter(small))].data)).test
+    for one in seen:
+        want, _ = next(iter(Batches(test, 7 if wanted.n else len(test))))
+        assert torch.equal(one.x.cpu(), want)
+        assert len(one.log_p) == len(want)
 
 
 def test_what_cannot_be_reproduced_is_refused() -> None:

@@ -4,14 +4,19 @@ import csv
 import json
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
+import numpy as np
 import pytest
+from typer.main import get_command
 
 import vaekit
 from vaekit.cli import app, overrides
 from vaekit.figures import rate_distortion
+from vaekit.fitting import continued
 from vaekit.recipes import Recipe
 
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 SMALL = {"epochs": 1, "progress": False, "data_options": {"binarize": "fixed", "validation": 100, "test": 100}}
 
 
@@ -110,6 +115,66 @@ def test_values_that_look_alike_have_runs_of_their_own(tmp_path: Path) -> None:
     assert all(row["run"].startswith("encoder.hidden=-6") for row in found.rows)
 
 
+def _recipe(file: Path, features: int) -> str:
+    parts, training = {"latent": {"features": features}}, {"epochs": 1}
+    given = {
+        "source": "digits",
+        "data": SMALL["data_options"],
+        "parts": parts,
+        "training": training,
+        "sweep": [{"loss.beta": 2}],
+    }
+    file.write_text(json.dumps(given))
+    return str(file)
+
+
+def test_a_recipe_that_says_something_else_is_another_sweep(tmp_path: Path) -> None:
+    given = {"recipe": _recipe(tmp_path / "mine.json", 2), "output": tmp_path, "progress": False}
+    first, named = vaekit.sweep(**given), vaekit.sweep(**given, name="s")
+    assert vaekit.sweep(**given).path == first.path
+    _recipe(tmp_path / "mine.json", 3)
+    again = vaekit.sweep(**given)
+    assert again.path != first.path
+    assert vaekit.Run(again.path / again.rows[0]["run"]).model.config.latent["features"] == 3
+    told = json.loads((named.path / "sweep.json").read_text())
+    del told["asked"]  # as older versions wrote it
+    (named.path / "sweep.json").write_text(json.dumps(told))
+    with pytest.raises(vaekit.ConfigError, match=r"seed0 is a run of something else \(latent.features 2 there, 3 here\)"):
+        vaekit.sweep(**given, name="s")
+    _recipe(tmp_path / "mine.json", 2)
+    assert vaekit.sweep(**given, name="s").rows == named.rows
+
+
+@pytest.mark.parametrize("values", [{"epochs": 2}, {"lr": 0.01}, {"device": "cpu"}], ids=str)
+def test_a_run_that_is_done_was_trained_as_is_asked(values: dict, tmp_path: Path) -> None:
+    recipe = Recipe(source="digits", data=SMALL["data_options"], training={"epochs": 1})
+    continued("r", tmp_path, recipe, progress=False)
+    if "device" in values:
+        assert continued("r", tmp_path, recipe.but(None, {}, {}, values)).status == "done"
+        return
+    said = f"r is a run of something else .* there, {next(iter(values.values()))} here.*: choose another --name or --output"
+    with pytest.raises(vaekit.ConfigError, match=said):
+        continued("r", tmp_path, recipe.but(None, {}, {}, values))
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        (
+            {"likelihood": ["gaussian", "bernoulli"]},
+            "likelihood=bernoulli: -.* is outside the support of likelihood 'bernoulli'",
+        ),
+        ({"likelihood": ["gaussian"], "context": ["none", "labels"]}, "context=labels: context 'labels' needs labels"),
+    ],
+    ids=str,
+)
+def test_data_are_checked_for_every_combination_before_any_work(grid: dict, said: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32))
+    with pytest.raises(vaekit.DataError, match=said):
+        vaekit.sweep(f"npy:{tmp_path / 'x.npy'}", grid, output=tmp_path / "runs", epochs=1, progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_name_is_of_one_sweep(tmp_path: Path) -> None:
     vaekit.sweep("digits", {"latent.features": [2]}, output=tmp_path, name="s", **SMALL)
     with pytest.raises(vaekit.ConfigError, match="s is a sweep of something else: choose another name"):
@@ -128,12 +193,25 @@ def test_a_name_is_of_one_sweep(tmp_path: Path) -> None:
         ({"loss.beta": list(range(101)), "latent.features": list(range(1, 102))}, {}, "10,201 runs: 10,000 are the most"),
         ({"loss.beta": [1, -1]}, {}, "loss.beta=-1: loss 'elbo': beta: input should be greater"),
         ({"encoder": ["lsmt"]}, {}, "encoder=lsmt: unknown encoder 'lsmt'; did you mean 'lstm'"),
+        ({"encoder": [3]}, {}, "encoder=3: config: encoder: a part's name is lower-case"),
+        ({"loss.beta": [1, 1]}, {}, "loss.beta=1: the same model as loss.beta=1: leave out one, and say by seeds how often"),
+        ({"loss.beta": [1, 2, 1.0]}, {}, "loss.beta=1.0: the same model as loss.beta=1:"),
+        ({"encoder": ["mlp", {"name": "mlp"}]}, {}, "the same model as encoder=mlp:"),
+        ({"loss.beta": [1]}, {"device": "meta"}, "give auto, cpu, cuda"),
     ],
 )
 def test_what_cannot_be_swept_is_refused_before_any_work(grid, given, said: str, tmp_path: Path) -> None:
     with pytest.raises(vaekit.VaekitError, match=said):
         vaekit.sweep("digits", grid, output=tmp_path, **{**SMALL, **given})
     assert not any(tmp_path.iterdir())
+
+
+def test_a_recipe_without_values_has_nothing_to_sweep(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text('{"source": "digits", "sweep": [{}]}')
+    with pytest.raises(vaekit.ConfigError, match="nothing to sweep: give values"):
+        vaekit.sweep(recipe=str(file), output=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -163,3 +241,16 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     assert f"{found['means'][1]['nelbo']:.2f}" in lines[2]
     assert [Path(line).name for line in lines[-2:]] == ["sweep.csv", "rate-distortion.png"]
     assert Path(lines[-1]).is_file()
+
+
+def test_it_takes_the_options_of_training(tmp_path: Path, monkeypatch, capsys) -> None:
+    train, sweep = ({option for p in COMMANDS[name].params for option in p.opts} for name in ("train", "sweep"))
+    assert train - sweep == {"--seed"}
+    monkeypatch.chdir(tmp_path)
+    line = ["sweep", "digits", "data.validation=100", "data.test=100", "loss.beta=2", "--epochs", "2", "--quiet", "--json"]
+    steps = ["--schedule", "steps", "--milestones", "1", "--gamma", "0.5"]
+    app([*line, *steps, "--optimizer", "rmsprop", "--clip", "9", "--select", "bound"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    told = vaekit.Run(Path(found["sweep"]) / found["rows"][0]["run"]).record["training"]
+    assert (told["schedule"], told["milestones"], told["gamma"]) == ("steps", [1], 0.5)
+    assert (told["optimizer"], told["clip"], told["select"]) == ("rmsprop", 9.0, "bound")

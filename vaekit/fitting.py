@@ -16,15 +16,19 @@ from vaekit.blocks import drawing
 from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
 from vaekit.data.batches import Batches
 from vaekit.data.check import check_labels, check_support
-from vaekit.data.prepare import SPLITS
+from vaekit.data.prepare import SPLITS, Data
 from vaekit.data.prepare import load as load_data
+from vaekit.data.subset import some
 from vaekit.data.transform import DataOptions
 from vaekit.errors import CheckpointError, ConfigError
 from vaekit.evaluation import bound
+from vaekit.model import VAE
+from vaekit.parts import Loss
 from vaekit.progress import Progress, choose
 from vaekit.runs import Run, new_run
+from vaekit.schema import validate
 from vaekit.training import Report, Trainer, TrainingOptions
-from vaekit.wiring import build
+from vaekit.wiring import build, resolve
 
 
 def fit(
@@ -127,23 +131,86 @@ def resume(run: str | Path, *, data: Any = None, progress: bool = True) -> Run:
     return found
 
 
-def continued(name: str, output: Path, **given: Any) -> Run:
+def continued(name: str, output: Path, recipe: recipes.Recipe, **given: Any) -> Run:
     """The run of that name: made as `fit` does, or continued where it was stopped, or found done.
 
     Args:
         name: of the run.
         output: the folder that it is in.
-        given: what else `fit` takes; not looked at where the run is done.
+        recipe: all that is trained.
+        given: of what else `fit` takes, `data_root` and `progress`.
+
+    Raises:
+        ConfigError: where the run of that name is of something else.
     """
     path = output / name
-    if (path / "run.json").is_file():
-        run = Run(path)
-        source = given.get("data")
-        data = None if isinstance(source, str) else source
+    run = existing(path, recipe)
+    if run is not None:
+        data = None if isinstance(recipe.source, str) else recipe.source
         return run if run.status == "done" else resume(path, data=data, progress=given.get("progress", True))
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()  # left by a run that was stopped before it could say anything
-    return fit(name=name, output=output, **given)
+    asked = {**recipe.parts, "data_options": recipe.data, **recipe.training}
+    return fit(recipe.source, name=name, output=output, **asked, **given)
+
+
+def existing(path: Path, recipe: recipes.Recipe) -> Run | None:
+    """The run there, whatever its status; None where there is none.
+
+    Raises:
+        ConfigError: saying what differs, where it is not of what the recipe says. The device may differ, and arrays are not
+            compared.
+    """
+    if not (path / "run.json").is_file():
+        return None
+    run = Run(path)
+    record = run.record
+    before = Config.from_json(json.dumps(record["config"]))
+    parts = {**recipe.parts, "context": _with_classes(recipe.parts.get("context"), before.data)}
+    wanted = resolve(Config(data_shape=before.data_shape, **parts))
+    was = _told(record["source"], resolve(before), record["data"], record["training"])
+    source = _lasting(recipe.source) if isinstance(recipe.source, str) else None
+    asked = _told(source, wanted, recipe.data, recipe.training)
+    differing = [f"{what} {was.get(what)!r} there, {value!r} here" for what, value in asked.items() if was.get(what) != value]
+    if differing:
+        raise ConfigError(
+            f"{path} is a run of something else ({'; '.join(differing)}): choose another --name or --output, or move it away"
+        )
+    return run
+
+
+def _told(source: str | None, config: Config, data: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run is of, by how it is asked for."""
+    told: dict[str, Any] = {"data": source}
+    for kind in DEFAULTS:
+        name = {kind: config.part(kind)["name"]}
+        told |= name | {f"{kind}.{option}": value for option, value in config.part(kind).items() if option != "name"}
+    told |= {f"data.{option}": value for option, value in DataOptions(**data).model_dump(mode="json").items()}
+    return told | TrainingOptions(**training).model_dump(mode="json", exclude={"device"})
+
+
+def check(recipe: recipes.Recipe) -> None:
+    """See that a recipe can be trained and swept at either length, as far as can be told without its data.
+
+    Raises:
+        VaekitError: as `fit` does.
+    """
+    DataOptions(**recipe.data)
+    TrainingOptions(**recipe.training)
+    TrainingOptions(**{**recipe.training, **recipe.short})
+    for values in ({}, *recipe.sweep):
+        config = Config(data_shape=(1,), **recipe.but(None, recipes.parts(values), {}, {}).parts)
+        for kind in DEFAULTS:
+            spec = config.part(kind)
+            part = registry.find(kind, str(spec["name"]))
+            validate(part, {option: value for option, value in spec.items() if option != "name"})
+
+
+def new_model(data: Data, parts: Mapping[str, Any], seed: int = 0) -> tuple[VAE, Loss]:
+    """A model of some data with its first weights, and its loss."""
+    parts = {**parts, "context": _with_classes(parts.get("context"), data.info)}
+    with drawing(seed, torch.device("cpu")):
+        return build(Config(data_shape=data.shape, data=data.info, **parts))
 
 
 class _Work:
@@ -161,9 +228,7 @@ class _Work:
         self.root = None if root is None else str(Path(root).absolute())
         self.data_options, self.options = data_options, options
         self.data = load_data(source, data_options, root)
-        parts = {**parts, "context": _with_classes(parts.get("context"), self.data.info)}
-        with drawing(options.seed, torch.device("cpu")):
-            self.model, self.loss = build(Config(data_shape=self.data.shape, data=self.data.info, **parts))
+        self.model, self.loss = new_model(self.data, parts, options.seed)
         check_labels(self.model.context, self.data)
         self.remark = check_support(self.model.likelihood, self.data)
         self.trainer = Trainer(self.model, self.loss, options)
@@ -208,11 +273,12 @@ def _lasting(source: str) -> str:
     return f"{name}:{Path(path).expanduser().absolute()}" if colon else source
 
 
-def _with_classes(context: Any, info: DataInfo) -> Any:
+def _with_classes(context: Any, info: DataInfo | None) -> Any:
     """A context that counts classes counts those of the data, unless it was told how many."""
     spec = as_spec("context", context or DEFAULTS["context"])
     options = [option.name for option in registry.options(registry.find("context", str(spec["name"])))]
-    return {"classes": len(info.classes), **spec} if "classes" in options and len(info.classes) > 1 else spec
+    classes = len(info.classes) if info is not None else 0
+    return {"classes": classes, **spec} if "classes" in options and classes > 1 else spec
 
 
 def _train(run: Run, work: _Work, progress: Progress) -> None:
@@ -269,7 +335,8 @@ def _finish(run: Run, work: _Work) -> None:
     terms = bound(model, work.batches("test"), seed=work.options.seed)
     run.log({"epoch": work.trainer.epoch, "step": work.trainer.steps, "split": "test", **terms})
     run.tabulate()
-    x, y = next(iter(Batches(work.data.test, 50, device=work.trainer.device)))
+    shown = work.data.test.take(some(len(work.data.test), 50))
+    x, y = next(iter(Batches(shown, 50, device=work.trainer.device)))
     figures.write(run.path / "figures", model, x, y, run.metrics)
 
 

@@ -18,14 +18,15 @@ from statistics import mean, stdev
 from typing import Any
 
 from vaekit import figures, io, recipes, strictjson
-from vaekit.config import DEFAULTS, Config
+from vaekit.config import DEFAULTS
+from vaekit.data.check import check_labels, check_support
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.errors import ConfigError, TrainingError, VaekitError
-from vaekit.fitting import continued
+from vaekit.fitting import continued, existing, new_model
+from vaekit.recipes import Recipe
 from vaekit.runs import Run
-from vaekit.training import TrainingOptions
-from vaekit.wiring import build
+from vaekit.training import Trainer, TrainingOptions
 
 _MOST = 10_000  # runs
 _FIGURE = "rate-distortion.png"
@@ -97,12 +98,14 @@ def sweep(
         data_options: fields of DataOptions.
         data_root: where named data sets are.
         output: the folder to make the sweep in.
-        name: of the sweep; that of the data and a piece of a hash of all this unless given, so that it is found again.
+        name: of the sweep; that of the data and a piece of a hash of all this, and of what the recipe says, unless given, so
+            that it is found again.
         progress: whether to say on standard error how runs go; of one job.
         training: fields of TrainingOptions but `seed`.
 
     Raises:
-        ConfigError: where there is nothing to sweep, or a combination cannot be built; before any run.
+        VaekitError: where there is nothing to sweep, a combination cannot be trained, two are the same, or a run that is there
+            is of something else; before any run.
     """
     chosen = recipes.start(recipe, short).but(data, {}, data_options or {}, training)
     source = chosen.source
@@ -113,8 +116,8 @@ def sweep(
         raise ConfigError(f"{jobs} jobs: at least one is needed")
     if "seed" in training:
         raise ConfigError("a sweep counts its seeds from 0: say how many by seeds")
-    TrainingOptions(**chosen.training)
-    _check_all(chosen, combinations, data_root)
+    options = TrainingOptions(**chosen.training)
+    _check_all(chosen, combinations, options, data_root)
     told = {
         "data": source,
         "combinations": combinations,
@@ -122,26 +125,23 @@ def sweep(
         "short": short,
         "data_options": dict(data_options or {}),
         "training": training,
+        "asked": chosen.model_dump(mode="json", include={"parts", "data", "training"}),
     }
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(output) / (name or f"sweep-{re.sub('[^a-z0-9-]', '-', source.partition(':')[0])}-{key}")
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {
-            "data": source,
-            "recipe": recipe,
-            "short": short,
-            **_parts(values),
-            "data_options": dict(data_options or {}),
-            "data_root": data_root,
-            "output": folder,
             "name": _slug(values, seed),
+            "output": folder,
+            "recipe": chosen.but(None, recipes.parts(values), {}, {"seed": seed}),
+            "data_root": data_root,
             "progress": progress and jobs == 1,
-            "seed": seed,
-            **training,
         }
         for values in combinations
         for seed in range(seeds)
     ]
+    for task in tasks:
+        existing(folder / task["name"], task["recipe"])
     _claim(folder, told)
     done = list(_all_run(tasks, jobs))
     pairs = itertools.product(combinations, range(seeds))
@@ -151,11 +151,11 @@ def sweep(
     return found
 
 
-def _combinations(grid: Mapping[str, Sequence[Any]], chosen: recipes.Recipe, seeds: int) -> list[dict[str, Any]]:
+def _combinations(grid: Mapping[str, Sequence[Any]], chosen: Recipe, seeds: int) -> list[dict[str, Any]]:
     """What to try: every combination of a grid, else those of the recipe."""
     if seeds < 1:
         raise ConfigError(f"{seeds} seeds: at least one is needed")
-    if not all(grid.values()) or not (grid or chosen.sweep):
+    if not all(grid.values()) or not (grid or any(chosen.sweep)):
         raise ConfigError("nothing to sweep: give values, such as loss.beta=0,1,12")
     if math.prod(map(len, grid.values())) * seeds > _MOST:
         raise ConfigError(f"{math.prod(map(len, grid.values())) * seeds:,} runs: {_MOST:,} are the most")
@@ -167,24 +167,39 @@ def _combinations(grid: Mapping[str, Sequence[Any]], chosen: recipes.Recipe, see
     return found
 
 
-def _check_all(chosen: recipes.Recipe, combinations: list[dict[str, Any]], root: str | Path | None) -> None:
-    """Build every combination once, so that none fails after others have been trained."""
+def _check_all(chosen: Recipe, combinations: list[dict[str, Any]], options: TrainingOptions, root: str | Path | None) -> None:
+    """See that every combination can be trained, so that none fails after others have been, and that no two are the same."""
     found = load(chosen.source, DataOptions(**chosen.data), root)
+    models: dict[str, dict[str, Any]] = {}
+    likelihoods: set[str] = set()
     for values in combinations:
         try:
-            build(Config(data_shape=found.shape, **chosen.but(None, _parts(values), {}, {}).parts))
+            model, loss = new_model(found, chosen.but(None, recipes.parts(values), {}, {}).parts)
+            config = model.config
+            assert config is not None
+            twin = models.setdefault(_plain({kind: config.part(kind) for kind in DEFAULTS}), values)
+            if twin is not values:
+                raise ConfigError(f"the same model as {_said(twin)}: leave out one, and say by seeds how often to train it")
+            check_labels(model.context, found)
+            if _plain(config.likelihood) not in likelihoods:
+                check_support(model.likelihood, found)
+                likelihoods.add(_plain(config.likelihood))
+            Trainer(model, loss, options)
         except VaekitError as error:
             raise type(error)(f"{_said(values)}: {error}") from None
 
 
-def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts that a combination asks for, each a name or a mapping of options, or both."""
-    parts: dict[str, Any] = {}
-    for what, value in values.items():
-        kind, _, option = what.partition(".")
-        given = {option: value} if option else {"name": value} if isinstance(value, str) else dict(value)
-        parts[kind] = {**parts.get(kind, {}), **given}
-    return parts
+def _plain(value: Any) -> str:
+    """JSON in which numbers that are the same look the same: 1.0 is 1."""
+
+    def numbers(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: numbers(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [numbers(inner) for inner in value]
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    return json.dumps(numbers(value), sort_keys=True)
 
 
 def _said(values: Mapping[str, Any]) -> str:
@@ -225,11 +240,16 @@ def _claim(folder: Path, told: dict[str, Any]) -> None:
     """See that a folder is of this sweep, or make it so."""
     try:
         before = strictjson.loads((folder / "sweep.json").read_bytes())
+        if not isinstance(before, dict):
+            raise ValueError("an object is wanted")
     except FileNotFoundError:
         before = None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder} holds no sweep that can be read ({error}): choose another name") from None
-    if before is not None and {key: before.get(key) for key in told} != json.loads(json.dumps(told)):
+    wanted = json.loads(json.dumps(told))
+    if before is not None:
+        before = {"asked": wanted["asked"], **before}  # those of older versions leave it to their runs
+    if before is not None and {key: before.get(key) for key in told} != wanted:
         raise ConfigError(f"{folder} is a sweep of something else: choose another name")
     if before is None:
         try:

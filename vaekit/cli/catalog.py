@@ -150,7 +150,12 @@ def recipes(
     from vaekit import recipes as known
 
     if name is not None:
-        show.document(known.load(name).model_dump(mode="json"))
+        recipe = known.load(name)
+        if name.endswith(".json"):
+            from vaekit.fitting import check
+
+            check(recipe)
+        show.document(recipe.model_dump(mode="json"))
     elif as_json:
         show.document({found: known.load(found).summary for found in known.names()})
     else:

@@ -79,6 +79,8 @@ def interpolate(
     output: Output = None,
 ) -> None:
     """A picture of the way from one image to another through the latent space."""
+    if output is not None and gif != (Path(output).suffix.lower() == ".gif"):
+        raise ConfigError(f"{output!r}: an animation is a .gif file" if gif else f"{output!r}: --gif writes an animation")
     from vaekit import figures, io
 
     loaded = io.load(model)

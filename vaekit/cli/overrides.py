@@ -67,6 +67,12 @@ def _set(found: Overrides, key: str, value: Any) -> None:
         raise ConfigError(f"nothing is called {key!r}{suggestion(kind, known)} (there are: {', '.join((*KINDS, 'data'))})")
 
 
+def training(milestones: str | None, **given: Any) -> dict[str, Any]:
+    """The options of training that were given, by their names in the library."""
+    found = {**given, "milestones": None if milestones is None else several(milestones)}
+    return {option: value for option, value in found.items() if value is not None}
+
+
 def value_of(text: str) -> Any:
     """JSON where it parses as JSON, else the text itself."""
     from vaekit import strictjson

@@ -37,10 +37,8 @@ def figures(
     loaded = io.load(model)
     run = io.run_of(model)
     needed = any(name not in _WITHOUT_DATA for name in names)
-    x, y, classes = _test(model, loaded, data, data_root) if needed else (None, None, ())
-    if x is not None and example >= len(x):
-        raise ConfigError(f"there is no example {example}: figures are of {len(x):,} test examples, 0 to {len(x) - 1}")
-    shown = _Shown(loaded, x, y, classes, Run(run).metrics if run else [], seed, example, perplexity)
+    x, y, classes, place = _test(model, loaded, data, data_root, example) if needed else (None, None, (), 0)
+    shown = _Shown(loaded, x, y, classes, Run(run).metrics if run else [], seed, place, example, perplexity)
     folder = Path(output) if output else run / "figures" if run else Path("figures")
     written = 0
     for name in names:
@@ -71,25 +69,33 @@ def _asked(only: str | None) -> list[str]:
     return names
 
 
-def _test(model: str, loaded: "VAE", data: str | None, root: str | None) -> tuple["Tensor", "Tensor | None", tuple[str, ...]]:
-    """At most 5,000 of the test set, the first of them."""
+def _test(
+    model: str, loaded: "VAE", data: str | None, root: str | None, example: int
+) -> tuple["Tensor", "Tensor | None", tuple[str, ...], int]:
+    """At most 5,000 of the test set, the example of that number among them, and its place there."""
     import torch
 
     from vaekit.data.batches import Batches
     from vaekit.data.check import check_labels
+    from vaekit.data.subset import some
 
     found = models.data_of(model, loaded, data, root)
     if found.shape != loaded.data_shape:
         raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
     check_labels(loaded.context, found)
-    n = min(5000, len(found.test))
-    x, y = next(iter(Batches(found.test.take(torch.arange(n)), n)))
-    return x, y, found.info.classes
+    if example >= len(found.test):
+        there = f"the test set has {len(found.test):,}, 0 to {len(found.test) - 1}"
+        raise ConfigError(f"there is no example {example}: {there}")
+    numbers = some(len(found.test), _MOST)
+    if example not in numbers:
+        numbers = torch.cat([numbers[1:], torch.tensor([example])]).sort().values
+    x, y = next(iter(Batches(found.test.take(numbers), len(numbers))))
+    return x, y, found.info.classes, int((numbers == example).nonzero())
 
 
 @dataclass
 class _Shown:
-    """What figures are of."""
+    """What figures are of: examples x of the test set; and one of them, by its place there and its number in the test set."""
 
     model: "VAE"
     x: Any
@@ -97,6 +103,7 @@ class _Shown:
     classes: tuple[str, ...]
     metrics: list[dict[str, Any]]
     seed: int
+    place: int
     example: int
     perplexity: float
 
@@ -112,10 +119,10 @@ class _Shown:
         return Posteriors.of(self.model, self.x, self.told, self.seed)
 
     def others(self, n: int) -> list[int]:
-        """The number of the example, and of at most n - 1 more: of one class each as long as there are such."""
+        """The place of the example, and of at most n - 1 more: of one class each as long as there are such."""
         if len(self.x) < 2:
             raise ConfigError("an interpolation is between two examples")
-        order = [(self.example + i) % len(self.x) for i in range(len(self.x))]
+        order = [(self.place + i) % len(self.x) for i in range(len(self.x))]
         if self.y is None:
             return order[:n]
         first = {int(self.y[i]): i for i in reversed(order)}
@@ -145,9 +152,11 @@ def _samples(s: _Shown) -> Any:
 
 
 def _reconstructions(s: _Shown) -> Any:
+    from vaekit.data.subset import some
     from vaekit.figures import reconstructions
 
-    return reconstructions(s.images, s.x[:50], None if s.told is None else s.told[:50])
+    shown = some(len(s.x), 50)
+    return reconstructions(s.images, s.x[shown], None if s.told is None else s.told[shown])
 
 
 def _manifold(s: _Shown) -> Any:
@@ -180,7 +189,7 @@ def _thumbnails(s: _Shown) -> Any:
 def _traversals(s: _Shown) -> Any:
     from vaekit.figures import traversals
 
-    return traversals(s.images, s.x, s.told, s.example, seed=s.seed)
+    return traversals(s.images, s.x, s.told, s.place, seed=s.seed, number=s.example)
 
 
 def _kl(s: _Shown) -> Any:
@@ -212,11 +221,13 @@ def _rate_distortion(s: _Shown) -> Any:
 
 
 def _kl_surface(s: _Shown) -> Any:
+    from vaekit.data.subset import some
     from vaekit.figures import kl_surface
 
     if s.model.prior.name != "normal" or s.posteriors.mean is None:
         raise ConfigError("the surface is of normal posteriors and the standard normal prior")
-    return kl_surface(s.posteriors.mean[:500], _of(s.posteriors.log_variance)[:500], s.posteriors.kl)
+    shown = some(len(s.x), 500)
+    return kl_surface(s.posteriors.mean[shown], _of(s.posteriors.log_variance)[shown], s.posteriors.kl)
 
 
 def _arithmetic(s: _Shown) -> Any:
@@ -249,7 +260,7 @@ def _animation(s: _Shown) -> Any:
 def _shift(s: _Shown) -> Any:
     from vaekit.figures import shift
 
-    return shift(s.model, s.x, s.told, s.example, seed=s.seed)
+    return shift(s.model, s.x, s.told, s.place, seed=s.seed, number=s.example)
 
 
 def _metrics(s: _Shown) -> list[dict[str, Any]]:
@@ -281,6 +292,8 @@ _FIGURES: dict[str, Callable[[_Shown], Any]] = {
     "kl-surface": _kl_surface,
     "rate-distortion": _rate_distortion,
 }
+_MOST = 5000
+"""Test examples that figures are of, drawn at random: a test set may be sorted by class."""
 _LEG = 25
 """Frames of the animation from one example to the next."""
 _WITHOUT_DATA = ("curves", "samples", "classes", "manifold", "rate-distortion")

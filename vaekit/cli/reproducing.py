@@ -44,7 +44,7 @@ def reproduce(
             error = "" if one.error is None else f" ± {one.error:.3f}"
             wanted_range = f"{one.low:.3f} or more" if one.high is None else f"{one.low:.3f} to {one.high:.3f}"
             verdict = "too short to say" if epochs is not None else "reproduced" if one.holds else "not reproduced"
-            rows.append((one.what, f"{one.published:.3f}", f"{one.found:.3f}{error}", wanted_range, verdict))
-        show.table(rows, ("what", "published", "found", "wanted", "verdict"))
+            rows.append((one.what, f"{one.reference:.3f}", f"{one.found:.3f}{error}", wanted_range, verdict))
+        show.table(rows, ("what", "reference", "found", "wanted", "verdict"))
     if epochs is None and not found.holds:
         raise typer.Exit(1)

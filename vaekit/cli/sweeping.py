@@ -1,11 +1,10 @@
 """`vaekit sweep`: many runs and one table."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from vaekit.cli import overrides, show
-from vaekit.cli.training import Json, Quiet
+from vaekit.cli import overrides, show, training
 from vaekit.errors import ConfigError
 
 
@@ -19,18 +18,24 @@ def sweep(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each combination, with the seeds from 0.")] = 1,
     jobs: Annotated[int, typer.Option(help="Processes at once.")] = 1,
-    recipe: Annotated[str | None, typer.Option(help="A named config to start from.")] = None,
-    short: Annotated[bool, typer.Option("--short", help="Train the recipe for its short length.")] = False,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.  [default: 10]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples a step.  [default: 128]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.  [default: 0.001]")] = None,
-    early_stop: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better model.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: auto]")] = None,
+    recipe: training.Recipe = None,
+    short: training.Short = False,
+    epochs: training.Epochs = None,
+    batch_size: training.BatchSize = None,
+    optimizer: training.Optimizer = None,
+    lr: training.LearningRate = None,
+    schedule: training.Schedule = None,
+    milestones: training.Milestones = None,
+    gamma: training.Gamma = None,
+    clip: training.Clip = None,
+    select: training.Select = None,
+    early_stop: training.EarlyStop = None,
+    device: training.Device = None,
     data_root: Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")] = None,
     output: Annotated[str, typer.Option(help="The folder to make the sweep in.")] = "runs",
     name: Annotated[str | None, typer.Option(help="Of the sweep.  [default: the data, and a piece of a hash]")] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    quiet: training.Quiet = False,
+    as_json: training.Json = False,
 ) -> None:
     """Train every combination of some options, and tabulate the test bounds; run again, it goes on where it stopped."""
     given = arguments or []
@@ -41,13 +46,19 @@ def sweep(
     grid = {key: overrides.several(text) for key, _, text in (argument.partition("=") for argument in swept)}
     from vaekit.sweeps import sweep as run_all
 
-    training: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "early_stop": early_stop,
-        "device": device,
-    }
+    asked = overrides.training(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        lr=lr,
+        schedule=schedule,
+        milestones=milestones,
+        gamma=gamma,
+        clip=clip,
+        select=select,
+        early_stop=early_stop,
+        device=device,
+    )
     found = run_all(
         rest.source,
         grid,
@@ -60,7 +71,7 @@ def sweep(
         output=output,
         name=name,
         progress=not quiet,
-        **{option: value for option, value in training.items() if value is not None},
+        **asked,
     )
     means = found.means()
     if as_json:

@@ -11,6 +11,19 @@ if TYPE_CHECKING:
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Recipe = Annotated[str | None, typer.Option(help="A named config to start from; `vaekit recipes` lists them.")]
+Short = Annotated[bool, typer.Option("--short", help="Train the recipe for its short length.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training set.  [default: 10]")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples a step.  [default: 128]")]
+Optimizer = Annotated[str | None, typer.Option(help="adam or rmsprop.  [default: adam]")]
+LearningRate = Annotated[float | None, typer.Option(help="Learning rate.  [default: 0.001]")]
+Schedule = Annotated[str | None, typer.Option(help="constant, cosine, one-cycle or steps.  [default: constant]")]
+Milestones = Annotated[str | None, typer.Option(help="Epochs after which steps lowers it, such as 20,40.")]
+Gamma = Annotated[float | None, typer.Option(help="What it is multiplied by then.  [default: 0.1]")]
+Clip = Annotated[float | None, typer.Option(help="Largest norm of the gradient.")]
+Select = Annotated[str | None, typer.Option(help="Which model is best: loss, bound or last.  [default: loss]")]
+EarlyStop = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better model.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: auto]")]
 
 
 def train(
@@ -20,20 +33,20 @@ def train(
             metavar="DATA [PART=NAME] [PART.OPTION=VALUE]...", help="A data set, and what differs from the textbook."
         ),
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="A named config to start from; `vaekit recipes` lists them.")] = None,
-    short: Annotated[bool, typer.Option("--short", help="Train the recipe for its short length.")] = False,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.  [default: 10]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples a step.  [default: 128]")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam or rmsprop.  [default: adam]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.  [default: 0.001]")] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, cosine, one-cycle or steps.  [default: constant]")] = None,
-    milestones: Annotated[str | None, typer.Option(help="Epochs after which steps lowers it, such as 20,40.")] = None,
-    gamma: Annotated[float | None, typer.Option(help="What it is multiplied by then.  [default: 0.1]")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
-    select: Annotated[str | None, typer.Option(help="Which model is best: loss, bound or last.  [default: loss]")] = None,
-    early_stop: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better model.")] = None,
+    recipe: Recipe = None,
+    short: Short = False,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    optimizer: Optimizer = None,
+    lr: LearningRate = None,
+    schedule: Schedule = None,
+    milestones: Milestones = None,
+    gamma: Gamma = None,
+    clip: Clip = None,
+    select: Select = None,
+    early_stop: EarlyStop = None,
     seed: Annotated[int | None, typer.Option(help="Everything random depends on it.  [default: 0]")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: auto]")] = None,
+    device: Device = None,
     data_root: Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")] = None,
     output: Annotated[str, typer.Option(help="The folder to make the run in.")] = "runs",
     name: Annotated[str | None, typer.Option(help="Of the run.  [default: time, data and encoder]")] = None,
@@ -47,20 +60,20 @@ def train(
     asked = overrides.parse(arguments or ())
     from vaekit.fitting import fit
 
-    training: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer,
-        "lr": lr,
-        "schedule": schedule,
-        "milestones": None if milestones is None else overrides.several(milestones),
-        "gamma": gamma,
-        "clip": clip,
-        "select": select,
-        "early_stop": early_stop,
-        "seed": seed,
-        "device": device,
-    }
+    training = overrides.training(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        lr=lr,
+        schedule=schedule,
+        milestones=milestones,
+        gamma=gamma,
+        clip=clip,
+        select=select,
+        early_stop=early_stop,
+        seed=seed,
+        device=device,
+    )
     run = fit(
         asked.source,
         recipe=recipe,
@@ -71,7 +84,7 @@ def train(
         output=output,
         name=name,
         progress=not quiet,
-        **{option: value for option, value in training.items() if value is not None},
+        **training,
     )
     _tell(run, as_json)
 

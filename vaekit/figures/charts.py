@@ -1,10 +1,12 @@
 """Charts of numbers, as figures of matplotlib that `save` writes."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -98,8 +100,8 @@ def rate_distortion(points: Sequence[tuple[float, float, str]], connect: bool = 
     """Models as points of rate and distortion, over lines on which the bound is the same.
 
     Args:
-        points: of each the rate E KL(q(z|x) ‖ p(z)), the distortion -E log p(x|z), both in nats per example, and a label.
-            Distortions under different likelihoods cannot be compared.
+        points: of each the rate E KL(q(z|x) ‖ p(z)), the distortion -E log p(x|z), both in nats per example, and a label, none
+            of which is shown where there are more than 100. Distortions under different likelihoods cannot be compared.
         connect: whether they are steps on one way, such as the epochs of a run.
 
     Raises:
@@ -135,11 +137,41 @@ def rate_distortion(points: Sequence[tuple[float, float, str]], connect: bool = 
             at, by, ha, va = (left, level - left), (3, 1), "left", "bottom"
         axes.annotate(f"{level:g}", at, by, textcoords="offset points", color="0.45", fontsize=8, ha=ha, va=va)
     axes.plot(rates, distortions, "o-" if connect else "o", color="tab:blue", linewidth=1, markersize=5)
-    for rate, distortion, label in points:
-        end = rate > (left + right) / 2  # a label on the far side would leave the picture
-        at, ha = ((-6, 5), "right") if end else ((6, 5), "left")
-        axes.annotate(words(label), (rate, distortion), xytext=at, textcoords="offset points", fontsize=9, ha=ha)
+    if sum(bool(label) for *_, label in points) <= _LABELLED:
+        _label(figure, axes, points, connect)
     return figure
+
+
+def _label(figure: "Figure", axes: Any, points: Sequence[tuple[float, float, str]], connect: bool) -> None:
+    """Labels as near to their points as there is room: off the points, the way between them, and other words."""
+    from matplotlib.transforms import Bbox
+
+    figure.canvas.draw()  # settles where everything is, in pixels
+    places = axes.transData.transform([point[:2] for point in points])
+    steps = [(a, b - a, int(np.linalg.norm(b - a)) + 1) for a, b in itertools.pairwise(places)] if connect else []
+    drawn = np.concatenate([places, *(a + way * np.linspace(0, 1, n)[:, None] for a, way, n in steps)])
+    inside, unit = axes.get_window_extent().padded(-4), figure.dpi / 72
+    taken = [text.get_window_extent() for text in axes.texts]
+    named = places[[bool(label) for *_, label in points]]
+    for (rate, distortion, label), place in zip(points, places, strict=True):
+        if not label:
+            continue
+        said = axes.annotate(words(label), (rate, distortion), (0, 0), textcoords="offset points", fontsize=9)
+        size = np.array(said.get_window_extent().size)
+        best = math.inf
+        for far, angle in itertools.product((6, 10, 18, 28, 40), np.pi * np.arange(1, 17) / 8):
+            low = place + (far * unit + size / 2) * (np.cos(angle), np.sin(angle)) - size / 2
+            box = Bbox([low, low + size])
+            hits = int(((drawn > low - 6) & (drawn < low + size + 6)).all(1).sum())
+            away, own = (np.linalg.norm(at - at.clip(low, low + size), axis=-1) for at in (named, place))
+            hits += 100 * int((away < own + 4).sum() - 1)  # it would seem to be of another
+            hits += 1000 * (box.count_overlaps(taken) + (not inside.contains(*box.min) or not inside.contains(*box.max)))
+            if hits < best:
+                best, chosen = hits, box
+            if not best:
+                break
+        said.set_position((np.array(chosen.min) - place) / unit)
+        taken.append(chosen)
 
 
 def kl_surface(mean: Tensor | None = None, log_variance: Tensor | None = None, kl: Tensor | None = None) -> "Figure":
@@ -148,21 +180,20 @@ def kl_surface(mean: Tensor | None = None, log_variance: Tensor | None = None, k
     Args:
         mean: of posteriors (N, D).
         log_variance: likewise.
-        kl: of each dimension (D,), by which at most five are chosen to be shown; the first where there is none.
+        kl: of each dimension (D,), by which at most five are chosen to be shown, as the legend says; the first where there is
+            none.
 
     Raises:
         ConfigError: where the two have not one shape (N, D).
     """
-    import numpy as np
-
     if (mean is None) != (log_variance is None) or (
         mean is not None and log_variance is not None and (mean.dim() != 2 or mean.shape != log_variance.shape)
     ):
         raise ConfigError("the KL surface takes means and log-variances of one shape (N, D), or neither")
     side, low, high = 3.5, -5.0, 2.0
     if mean is not None and log_variance is not None:
-        side = min(20.0, max(side, 1.1 * float(mean.abs().max())))
-        low, high = max(-20.0, min(low, 1.1 * float(log_variance.min()))), min(8.0, max(high, float(log_variance.max())))
+        side = min(1e3, max(side, 1.1 * float(mean.abs().max())))
+        low, high = max(-200.0, min(low, 1.1 * float(log_variance.min()))), min(20.0, max(high, float(log_variance.max())))
     mu, log_var = np.meshgrid(np.linspace(-side, side, 301), np.linspace(low, high, 301))
     surface = (mu**2 + np.exp(log_var) - log_var - 1) / 2
     figure = chart(7.5, 5.2)
@@ -176,7 +207,9 @@ def kl_surface(mean: Tensor | None = None, log_variance: Tensor | None = None, k
         order = torch.arange(mean.shape[1]) if kl is None else kl.argsort(descending=True, stable=True)
         for i in order[:5].tolist():
             axes.plot(mean[:, i], log_variance[:, i], ".", markersize=3, alpha=0.6, label=f"dimension {i}")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=3, frameon=False)
+        title = f"5 of {len(order)}, {'the first' if kl is None else 'by KL'}" if len(order) > 5 else ""
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=3, frameon=False, title=title)
+    axes.set(xlim=(-side, side), ylim=(low, high))
     axes.set_xlabel("mean μ")
     axes.set_ylabel("log-variance log σ²")
     axes.set_title("KL from a standard normal, nats a dimension")
@@ -184,3 +217,4 @@ def kl_surface(mean: Tensor | None = None, log_variance: Tensor | None = None, k
 
 
 _NUMBERED = 32
+_LABELLED = 100

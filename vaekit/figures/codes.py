@@ -149,13 +149,15 @@ def _colour(i: int, n: int) -> tuple[float, float, float]:
 
 
 def _coloured(figure: Any, axes: Any, places: np.ndarray, y: Tensor | None, classes: Sequence[str]) -> None:
-    size = 14 if len(places) <= 1000 else 6
+    size = min(14.0, max(4.0, 14_000 / len(places)))
+    alpha = min(0.8, max(0.55, 800 / len(places)))
     if y is None:
-        axes.scatter(places[:, 0], places[:, 1], s=size, linewidths=0, alpha=0.7)
+        axes.scatter(places[:, 0], places[:, 1], s=size, linewidths=0, alpha=alpha)
         return
     n = _how_many(y, classes)
     colours = [_colour(int(i), n) for i in y]
-    axes.scatter(places[:, 0], places[:, 1], c=colours, s=size, linewidths=0, alpha=0.8)
+    order = np.random.default_rng(0).permutation(len(places))  # no class lies over the others where they come sorted
+    axes.scatter(*places[order].T, c=[colours[i] for i in order], s=size, linewidths=0, alpha=alpha)
     _legend(figure, axes, y, n, classes)
 
 

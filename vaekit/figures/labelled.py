@@ -46,7 +46,14 @@ def labelled(images: Tensor, rows: Sequence[str], columns: Sequence[str], title:
 
 
 def traversals(
-    model: VAE, x: Tensor, y: Tensor | None = None, base: int = 0, most: int = 10, steps: int = 9, seed: int = 0
+    model: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    base: int = 0,
+    most: int = 10,
+    steps: int = 9,
+    seed: int = 0,
+    number: int | None = None,
 ) -> "Figure":
     """What each latent dimension does: one example's code, with one dimension after the other swept over the range that it
     has under the aggregated posterior, its mean ± 2 standard deviations. The dimension with the largest KL comes first.
@@ -55,10 +62,11 @@ def traversals(
         model: with one layer of real latents, and a KL that is a sum over their dimensions.
         x: examples that the range and the KL are of, (N, *data_shape); hundreds.
         y: their class numbers, for a conditional model.
-        base: the number of the example that is changed.
+        base: the place in x of the example that is changed.
         most: dimensions shown.
         steps: images a dimension.
         seed: what the draws from the posteriors depend on.
+        number: of the example in the title; `base` where there is none.
 
     Raises:
         ConfigError: for another latent, or one whose KL is not a sum over dimensions.
@@ -78,7 +86,8 @@ def traversals(
     images = _decoded(model, z.flatten(0, 1), None if y is None else y[base])
     rows = [f"z{i}   KL {found.kl[i]:.2f}" for i in order.tolist()]
     columns = [f"{value:+.1f} sd" if value else "mean" for value in sweep.tolist()]
-    return labelled(images, rows, columns, f"Example {base}, one dimension changed a row, over mean ± 2 sd of q(z)")
+    title = f"Example {base if number is None else number}, one dimension changed a row, over mean ± 2 sd of q(z)"
+    return labelled(images, rows, columns, title)
 
 
 def by_class(model: VAE, columns: int = 10, most: int = 20, seed: int = 0) -> "Figure":

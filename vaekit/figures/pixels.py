@@ -94,8 +94,10 @@ def save_gif(
             none are said.
 
     Raises:
-        ConfigError: where it cannot be written.
+        ConfigError: where it cannot be written, or the name of the file is of another format.
     """
+    if path.suffix.lower() != ".gif":
+        raise ConfigError(f"{path} cannot be written: an animation is a .gif file")
     times = max(1, -(-at_least // max(frames[0].shape[:2])))
     order = [*range(len(frames)), *(range(len(frames) - 2, 0, -1) if back else ())]
     resting = {0, len(frames) - 1} if rests is None else set(rests)

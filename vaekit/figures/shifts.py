@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def shift(model: VAE, x: Tensor, y: Tensor | None = None, base: int = 0, most: int | None = None, seed: int = 0) -> "Figure":
+def shift(
+    model: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    base: int = 0,
+    most: int | None = None,
+    seed: int = 0,
+    number: int | None = None,
+) -> "Figure":
     """The latent shift of a translated image: how far the code of one example goes when its pixels move, to the sides and up
     and down, and under it the moved images with their reconstructions.
 
@@ -30,9 +38,10 @@ def shift(model: VAE, x: Tensor, y: Tensor | None = None, base: int = 0, most: i
         model: of images, with real latents.
         x: examples that the spread is of, (N, C, H, W); hundreds.
         y: their class numbers, for a conditional model.
-        base: the number of the example that is moved.
+        base: the place in x of the example that is moved.
         most: pixels that it is moved by at most, a quarter of the shorter side where none are given.
         seed: what the choice of random pairs depends on.
+        number: of the example in the title; `base` where there is none.
 
     Raises:
         ConfigError: for data that are no images, other latents, codes that do not vary, or an example or a shift that is not.
@@ -88,7 +97,7 @@ def shift(model: VAE, x: Tensor, y: Tensor | None = None, base: int = 0, most: i
     axes.set_xlabel("shift in pixels")
     axes.set_ylabel("distance of the codes,\nin standard deviations")
     kept = f"{int(told.sum())} of {len(told)} dimensions"
-    axes.set_title(f"Example {base} moved: how far its code goes, over {kept}", fontsize=11)
+    axes.set_title(f"Example {base if number is None else number} moved: how far its code goes, over {kept}", fontsize=11)
     axes.legend(loc="upper center", ncols=3, fontsize=9, frameon=False, columnspacing=1.5)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

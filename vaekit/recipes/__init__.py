@@ -6,9 +6,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vaekit import strictjson
+from vaekit.config import DEFAULTS
 from vaekit.errors import ConfigError, suggestion
 from vaekit.options import Options
 
@@ -33,6 +34,14 @@ class Recipe(Options):
     training: dict[str, Any] = {}
     short: dict[str, Any] = {}
     sweep: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
+
+    @field_validator("parts")
+    @classmethod
+    def _of_kinds(cls, parts: dict[str, Any]) -> dict[str, Any]:
+        for kind in parts:
+            if kind not in DEFAULTS:
+                raise ConfigError(f"parts: no kind {kind!r}{suggestion(kind, DEFAULTS)} (there are: {', '.join(DEFAULTS)})")
+        return parts
 
     def but(self, source: Any, parts: Mapping[str, Any], data: Mapping[str, Any], training: Mapping[str, Any]) -> "Recipe":
         """The recipe with what else was asked for; a part of another name comes without the recipe's options."""
@@ -80,6 +89,16 @@ def load(name: str) -> Recipe:
             f"no recipe {name!r}{suggestion(name, there)} (recipes: {', '.join(there)}; or a file of your own, NAME.json)"
         )
     return _parsed(name, files(__name__) / f"{name}.json")
+
+
+def parts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts that a combination of a sweep asks for, each a name or a mapping of options, or both."""
+    found: dict[str, Any] = {}
+    for what, value in values.items():
+        kind, _, option = what.partition(".")
+        given = {option: value} if option else value if isinstance(value, Mapping) else {"name": value}
+        found[kind] = {**found.get(kind, {}), **given}
+    return found
 
 
 def _parsed(name: str, file: Traversable) -> Recipe:

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,9 +203,11 @@ def test_hook(hook: str) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in IN_ORDER if _blocks(page, "python")])
-def test_python(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """The blocks of a page run in order, and what a comment after an expression says is its value, or the shape of it."""
     monkeypatch.chdir(tmp_path)
+    if page == "hub":
+        _log_in(monkeypatch, request)
     namespace: dict[str, Any] = {"__name__": "page"}
     for start, block in _blocks(page, "python"):
         lines = block.splitlines()
@@ -221,9 +224,17 @@ def test_python(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("page", [page for page in IN_ORDER if _blocks(page, "console")])
-def test_console(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_console(
+    page: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
     """The commands of a page run in order, or are right as far as can be told without the data that they name."""
     monkeypatch.chdir(tmp_path)
+    if page == "hub":
+        _log_in(monkeypatch, request)
     lines = [line for _, block in _blocks(page, "console") for line in block.splitlines()]
     for line in lines:
         prompt, vaekit_, command, *arguments = shlex.split(line)
@@ -233,6 +244,12 @@ def test_console(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         else:
             app([command, *arguments, *(QUICK if command == "train" else ())], standalone_mode=False)
             assert capsys.readouterr().out, line
+
+
+def _log_in(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Be alice, at the Hub of the tests."""
+    monkeypatch.setenv("HF_TOKEN", request.getfixturevalue("hub").alice)
+    warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)  # what the client asks of itself
 
 
 def _check(command: str, arguments: list[str]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vaekit.errors import CheckpointError as CheckpointError
     from vaekit.errors import ConfigError as ConfigError
     from vaekit.errors import DataError as DataError
+    from vaekit.errors import HubError as HubError
     from vaekit.errors import PluginError as PluginError
     from vaekit.errors import ShapeError as ShapeError
     from vaekit.errors import TrainingError as TrainingError
@@ -67,6 +68,7 @@ _MODULES = {
         "CheckpointError",
         "ConfigError",
         "DataError",
+        "HubError",
         "PluginError",
         "ShapeError",
         "TrainingError",

@@ -1,50 +1,97 @@
-"""The README.md of a model folder: what the model is, how to load it, what it was trained on."""
+"""The README.md of a model folder: what the model is, how to load it, what it was trained on.
+
+What data and configs say is written so that it is text and nothing else, whatever it holds.
+"""
+
+import re
+from collections.abc import Mapping
 
 from vaekit.config import DEFAULTS, Config
+from vaekit.errors import short
 from vaekit.model import VAE
 
 
 def card(model: VAE, config: Config) -> str:
     """The card as Markdown, written from the model and its config."""
-    rows = [f"| {kind} | {_part(config, kind)} | {_count(model, kind)} |" for kind in DEFAULTS]
-    total = sum(p.numel() for p in model.parameters())
-    packages = ", ".join(f"{name} {version}" for name, version in config.plugins.items())
-    lines = [
-        "---",
-        "library_name: vaekit",
-        "tags: [vae]",
-        "---",
-        "",
+    blocks = [
+        "---\nlibrary_name: vaekit\ntags: [vae]\n---",
         "# A variational autoencoder",
-        "",
-        f"Data of shape {tuple(config.data_shape)}, {total:,} parameters. Made with {packages}.",
-        "",
-        "```python",
-        "import vaekit",
-        "",
-        'model = vaekit.load("path/to/this/folder")',
-        f"model.sample(16)  # (16, {', '.join(map(str, config.data_shape))})",
-        "```",
-        "",
-        "| | part | parameters |",
-        "| --- | --- | --: |",
-        *rows,
+        f"{what(model, config)} {made_with(config.plugins)}",
+        python(model, "path/to/this/folder"),
+        architecture(model, config),
+        data(config),
     ]
-    if config.data:
-        lines += ["", f"Trained on {config.data.examples:,} examples of {config.data.name}{_binary(config)}."]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _part(config: Config, kind: str) -> str:
-    spec = config.part(kind)
-    options = ", ".join(f"{name} = {value}" for name, value in spec.items() if name != "name")
-    return f"{spec['name']}: {options}" if options else str(spec["name"])
+# What a card is made of, here and on the Hub.
 
 
-def _count(model: VAE, kind: str) -> str:
-    return "" if kind == "loss" else f"{sum(p.numel() for p in getattr(model, kind).parameters()):,}"
+def of_images(config: Config) -> bool:
+    """Whether the data are images."""
+    return len(config.data_shape) == 3 and config.data_shape[0] in (1, 3)
 
 
-def _binary(config: Config) -> str:
-    binarize = config.data.binarize if config.data else "none"
-    return "" if binarize == "none" else f", made binary ({binarize})"
+def what(model: VAE, config: Config) -> str:
+    """What the model is, in two sentences."""
+    total = sum(p.numel() for p in model.parameters())
+    kind = "images" if of_images(config) else "data"
+    told = ", told what class each is of" if model.conditional else ""
+    of = f" of {config.data.name}" if config.data else ""
+    return f"A variational autoencoder{of}: {kind} of shape {tuple(config.data_shape)}{told}. {total:,} parameters."
+
+
+def made_with(versions: Mapping[str, str]) -> str:
+    """What the model was made with, and which versions."""
+    return f"Made with {', '.join(f'{plain(name)} {plain(version)}' for name, version in versions.items())}."
+
+
+def python(model: VAE, where: str) -> str:
+    """How to load the model from `where` in Python."""
+    options = "16, y=0, seed=0" if model.conditional else "16, seed=0"
+    shape = ", ".join(map(str, (16, *model.data_shape)))
+    return f'```python\nimport vaekit\n\nmodel = vaekit.load("{where}")\nmodel.sample({options})  # ({shape})\n```'
+
+
+def architecture(model: VAE, config: Config) -> str:
+    """The parts as a table."""
+    rows = ["| kind | part | options | parameters |", "| --- | --- | --- | --: |"]
+    for kind in DEFAULTS:
+        spec = config.part(kind)
+        options = ", ".join(code(f"{name} = {value}") for name, value in spec.items() if name != "name")
+        size = "" if kind == "loss" else f"{sum(p.numel() for p in getattr(model, kind).parameters()):,}"
+        rows.append(f"| {kind} | {spec['name']} | {options} | {size} |")
+    return "\n".join(rows)
+
+
+def data(config: Config) -> str:
+    """What the model saw, in words."""
+    data = config.data
+    if data is None:
+        return ""
+    done = [
+        f"a square of {data.crop} cut from the middle" if data.crop else "",
+        f"brought to {data.resize[0]} × {data.resize[1]}" if data.resize else "",
+        "colours dropped" if data.grey else "",
+        "bytes divided by 255" if data.bytes else "",
+        f"made binary ({data.binarize})" if data.binarize != "none" else "",
+    ]
+    said = "; ".join([f"Trained on {data.examples:,} examples of {data.name}", *filter(None, done)]) + "."
+    if data.classes:
+        more = f" and {len(data.classes) - _CLASSES:,} more" if len(data.classes) > _CLASSES else ""
+        said += f" Classes: {', '.join(map(plain, data.classes[:_CLASSES]))}{more}."
+    return said
+
+
+_CLASSES = 20
+
+
+def plain(text: str) -> str:
+    """Text for a cell or a sentence: what Markdown or HTML would make something of stands as its number."""
+    return re.sub(r"[\\`*_\[\]<>|~$&!:@#{}]", lambda found: f"&#{ord(found[0])};", short(text, 300))
+
+
+def code(text: str) -> str:
+    """Text in the look of code, where that is safe."""
+    said = short(text, 300)
+    return plain(said) if re.search(r"[`|\\]", said) else f"`{said}`"

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 
 from vaekit import strictjson
 from vaekit.errors import ConfigError
+from vaekit.files import likeness
 from vaekit.options import Options
 
 FORMAT = 1
@@ -127,7 +128,7 @@ class Config(Options):
             raise ConfigError(f"config: a JSON object is wanted, not {type(value).__name__}")
         version = value.get("vaekit")
         if not isinstance(version, int) or isinstance(version, bool):
-            raise ConfigError("config: no vaekit format version: this is not a model that vaekit saved")
+            raise ConfigError(f"config: no vaekit format version: this is not a model that vaekit saved{likeness((), value)}")
         if version > FORMAT:
             raise ConfigError(
                 f"config: format {version} is newer than this vaekit reads ({FORMAT}): pip install --upgrade vaekit"

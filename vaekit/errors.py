@@ -7,6 +7,7 @@
     ├── ShapeError        parts or arrays whose shapes do not fit
     ├── DataError         data that are missing, unreadable or outside a likelihood's support
     ├── CheckpointError   a model folder or a training state that cannot be trusted
+    ├── HubError          the Hugging Face Hub has not what was asked, refuses it, or cannot be reached
     └── TrainingError     training cannot go on, a term that is not finite for instance
 
 A message says what was asked, what there is, and what to do.
@@ -42,6 +43,10 @@ class DataError(VaekitError):
 
 class CheckpointError(VaekitError):
     """A model folder or a training state that cannot be trusted."""
+
+
+class HubError(VaekitError):
+    """The Hugging Face Hub has not what was asked, refuses it, or cannot be reached."""
 
 
 class TrainingError(VaekitError):

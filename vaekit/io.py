@@ -1,72 +1,238 @@
 """A model as a folder of three files: config.json, model.safetensors and README.md; data only, nothing that runs.
 
 Loading trusts nothing: sizes are capped, JSON is strict, the config is checked against the registry, a model on the meta
-device says what tensors there must be, and only then is memory taken.
+device says what tensors there must be, and only then are weights fetched and memory taken.
 """
 
 import os
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from packaging.version import InvalidVersion, Version
+from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit import strictjson
+from vaekit import hub, strictjson, weights
 from vaekit.blocks import find_device
 from vaekit.card import card
-from vaekit.config import Config
-from vaekit.errors import CheckpointError, UnknownPart, short
+from vaekit.config import DEFAULTS, Config
+from vaekit.errors import CheckpointError, ConfigError, UnknownPart, VaekitError, short
+from vaekit.files import CARD, CONFIG, INDEX, WEIGHTS, File, Files, Folder, likeness
 from vaekit.known import EXTRAS
 from vaekit.model import VAE
+from vaekit.registry import find
+from vaekit.snapshot import Snapshot, reported
 from vaekit.wiring import build_model, describe
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+MOST_WEIGHTS = 20_000_000_000
 
 
-def load(repo_or_path: str | Path, *, device: str = "cpu", dtype: torch.dtype | None = None) -> VAE:
-    """A model from a model folder or a run.
+def load(
+    repo_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    max_bytes: int = MOST_WEIGHTS,
+) -> VAE:
+    """A model from a model folder, a run or the Hugging Face Hub.
+
+    A `Path`, a string that begins with a path separator, `./`, `../` or `~`, and the name of a folder that exists are local;
+    any other string of the form `user/model` or `user/model@revision` is on the Hub. Nothing that runs is ever read.
 
     Args:
-        repo_or_path: the folder.
+        repo_or_path: the folder, or the repo.
+        revision: a branch, a tag or a commit of the repo; its main branch where there is none.
+        token: for the Hub; True for the one that `hf auth login` saved, which is also used where nothing is said, False for
+            none.
+        cache_dir: where downloads are kept; the Hub client's own folder where there is none.
+        local_files_only: whether to take what is in the cache, and ask nobody.
+        force_download: whether to fetch again what is in the cache.
         device: to put the model on; `auto` for a GPU where there is one.
         dtype: to convert it to; as it was saved where there is none.
+        max_bytes: of memory that the config may ask for.
 
     Returns:
-        The model, in evaluation mode.
+        The model, in evaluation mode; `source` says which folder, or which repo and commit, it is from.
 
     Raises:
+        HubError: where the Hub has it not, refuses it, or cannot be reached.
         CheckpointError: where the folder or its weights cannot be trusted, naming the part.
         ConfigError, UnknownPart, ShapeError: where its config does not make a model here.
     """
-    folder = model_folder(repo_or_path)
-    config = _config(folder / CONFIG)
+    files = find_files(
+        repo_or_path,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        force_download=force_download,
+    )
+    return _load(files, device, dtype, max_bytes)[0]
+
+
+def pull(
+    repo: str,
+    folder: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    max_bytes: int = MOST_WEIGHTS,
+) -> Path:
+    """Write a model of the Hub as a model folder, once all of it has been checked as `load` does.
+
+    Args:
+        repo: `user/model` or `user/model@revision`.
+        folder: to write; named as the model where there is none. One that holds only a model is replaced.
+        revision: a branch, a tag or a commit.
+        token: for the Hub.
+        max_bytes: of memory that the config may ask for.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: where the folder holds something else than a model of vaekit.
+        VaekitError: as for `load`.
+    """
+    name, revision = hub.split(repo, revision)
+    target = Path(folder or name.partition("/")[2]).expanduser()
+    _check_replaceable(target)
+    snapshot = Snapshot(name, revision, token=token)
+    _, used = _load(snapshot, "cpu", None, max_bytes)
+    if snapshot.first_of(CARD):
+        used[CARD] = snapshot.get(CARD, 0, strictjson.MOST_BYTES)
+    partial, former = (target.with_name(f".{target.name}.{what}-{os.getpid()}") for what in ("new", "old"))
     try:
-        with torch.device("meta"):
-            expected = build_model(config).state_dict()
-    except UnknownPart as error:
-        ours = {"vaekit", *(f"vaekit-{extra}" for extra in EXTRAS.values())}
-        others = sorted(config.plugins.keys() - ours)
-        said = f"\nthe config says that its parts come from {', '.join(others)}; installing a package runs its code"
-        raise UnknownPart(f"{error}{said if others else ''}") from None
-    weights = folder / WEIGHTS
-    _check_header(weights, expected)
+        partial.mkdir(parents=True)
+        for inside, file in used.items():
+            shutil.copyfile(file.path, partial / inside)
+        if target.exists():
+            target.replace(former)
+        partial.replace(target)
+    except OSError as error:
+        raise CheckpointError(f"{target} cannot be written: {error.strerror or error}") from None
+    finally:
+        if former.exists() and not target.exists():
+            former.replace(target)
+        for scratch in (partial, former):
+            shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A model without its weights.
+
+    Args:
+        config: of the model.
+        source: the folder, or the repo and the commit.
+        parameters: by kind; none where parts are missing.
+        bytes: of all weights; 0 where parts are missing.
+        missing: what each missing part needs, by kind.
+        installed: the version of each package that the config names; none where it is not installed.
+        reported: what the card on the Hub reports of it: the data set, the metric and the value.
+    """
+
+    config: Config
+    source: str
+    parameters: dict[str, int]
+    bytes: int
+    missing: dict[str, str]
+    installed: dict[str, str | None]
+    reported: list[tuple[str, str, float]]
+
+
+def look(repo_or_path: str | Path, *, revision: str | None = None, token: str | bool | None = None) -> Overview:
+    """What a model is, without its weights, and whether the parts it is made of are installed.
+
+    Raises:
+        VaekitError: as for `load`; not where a part is missing.
+    """
+    files = find_files(repo_or_path, revision=revision, token=token)
+    config = _config(files)
+    missing = {}
+    for kind in DEFAULTS:
+        try:
+            find(kind, str(config.part(kind)["name"]))
+        except VaekitError as error:
+            missing[kind] = str(error)
+    parameters: dict[str, int] = {}
+    size = 0
+    if missing.keys() <= {"loss"}:
+        model, expected = _expected(config, files)
+        parameters = {kind: sum(p.numel() for p in getattr(model, kind).parameters()) for kind in DEFAULTS if kind != "loss"}
+        size = weights.size_of(expected.values())
+    installed = {package: _installed(package) for package in config.plugins}
+    results = reported(files) if isinstance(files, Snapshot) else []
+    return Overview(config, files.source, parameters, size, missing, installed, results)
+
+
+def find_files(
+    given: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Files:
+    """The files that a person means, here or on the Hub.
+
+    Raises:
+        VaekitError: saying what there is instead.
+    """
+    if not _is_local(given):
+        repo, revision = hub.split(str(given), revision)
+        return Snapshot(
+            repo,
+            revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
+    if revision is not None:
+        raise ConfigError(f"{given} is a folder here, which has no revision {revision!r}: leave it out")
+    return Folder(model_folder(given))
+
+
+def _is_local(given: str | Path) -> bool:
+    """Whether a folder here is meant rather than a repo: never a guess."""
+    if isinstance(given, Path) or given == "latest":
+        return True
+    if given.startswith(("~", "./", "../", "/", os.sep)) or os.path.isabs(given) or os.path.lexists(given):
+        return True
+    return not hub.is_id(given)
+
+
+def _load(files: Files, device: str, dtype: torch.dtype | None, max_bytes: int) -> tuple[VAE, dict[str, File]]:
+    """The model, and the files that it was made of under the names they have in a model folder."""
+    target = find_device(device)
+    if dtype is not None and not dtype.is_floating_point:
+        raise ConfigError(f"a model cannot be of {dtype}: give a dtype of floating point")
+    config = _config(files)
+    made, expected = _expected(config, files)
+    held = weights.size_of((*made.parameters(), *made.buffers()))
+    if held > max_bytes:
+        raise CheckpointError(
+            f"{files.source}: its config asks for {held:,} bytes of memory, more than the {max_bytes:,} allowed: "
+            "give a larger max_bytes where that is meant"
+        )
+    found = weights.find(files, expected)
     with torch.random.fork_rng([]):
         model = build_model(config)
-    try:
-        tensors = load_file(weights, backend="pread")  # a mapped file would change the model, or end the process, as it changes
-    except SafetensorError as error:
-        raise CheckpointError(f"{weights} is not a valid safetensors file: {error}") from None
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{weights}: {_of(name)} holds values that are not finite")
-    model.load_state_dict(tensors, strict=True)
-    model.source = str(folder)
-    return model.to(find_device(device), dtype).eval()
+    model.load_state_dict(weights.read(found), strict=True)
+    model.source = files.source
+    return model.to(target, dtype).eval(), {CONFIG: files.get(CONFIG, 0, strictjson.MOST_BYTES), **found}
 
 
 def save(model: VAE, folder: str | Path) -> Path:
@@ -117,9 +283,12 @@ def model_folder(given: str | Path) -> Path:
     if run and not folder.is_dir():
         raise CheckpointError(f"{run} holds no model: it was stopped before its first epoch was done")
     if not folder.is_dir():
-        raise CheckpointError(f"no folder {given}: give a run, a model folder, or 'latest' for the newest run under ./runs")
-    if not (folder / CONFIG).exists():
-        raise CheckpointError(f"{folder} holds no model: there is no {CONFIG}")
+        raise CheckpointError(
+            f"no folder {hub.scrubbed(short(given))}, nor is that a repo on the Hub, user/model or user/model@revision: "
+            "give a run, a model folder, a repo, or 'latest' for the newest run under ./runs"
+        )
+    if not os.path.lexists(folder / CONFIG):
+        raise CheckpointError(f"{folder} holds no model: there is no {CONFIG}{likeness(Folder(folder).names())}")
     return folder
 
 
@@ -148,88 +317,65 @@ def run_folder(given: str | Path) -> Path:
     return run
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """A regular file and its size; opened without waiting, lest it is a pipe."""
+def _check_replaceable(folder: Path) -> None:
+    """Whether a model may be written there: nothing but a model of vaekit is ever replaced."""
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise ConfigError(f"{folder} is there already, and no folder: give another")
+    if folder.resolve() == Path.cwd():
+        raise ConfigError(f"{folder} is the folder that you are in: give one inside it")
+    names = sorted(path.name for path in folder.iterdir())
+    others = [name for name in names if name not in (CONFIG, WEIGHTS, CARD, INDEX) and not weights.SHARD.fullmatch(name)]
+    if others:
+        raise ConfigError(f"{folder} is there already and holds more than a model, {short(others[0])!r} for one: give another")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise CheckpointError(f"{path} is not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        yield file, status.st_size
+        if names:
+            _config(Folder(folder))
+    except VaekitError:
+        raise ConfigError(f"{folder} is there already, and what it holds is no model of vaekit: give another") from None
 
 
-def _config(path: Path) -> Config:
-    with _opened(path) as (file, size):
-        if size > strictjson.MOST_BYTES:
-            raise CheckpointError(f"{path} has {size:,} bytes, more than the {strictjson.MOST_BYTES:,} allowed")
-        return Config.from_json(file.read())
+def _config(files: Files) -> Config:
+    if files.first_of(CONFIG) is None:
+        raise CheckpointError(f"{files.source} holds no model: there is no {CONFIG}{likeness(files.names())}")
+    return Config.from_json(files.get(CONFIG, 0, strictjson.MOST_BYTES).read(strictjson.MOST_BYTES))
 
 
-def _check_header(path: Path, expected: dict[str, Tensor]) -> None:
-    """Compare what the file says it holds with what the model must have, before anything is read or allocated."""
-    bytes_expected = sum(t.numel() * t.element_size() for t in expected.values())
-    header, size = _header(path)
-    absent = [name for name in expected if name not in header]
-    if absent:
-        raise CheckpointError(f"{path}: {_of(absent[0])} is missing{_and_more(absent)}")
-    extra = [name for name in header if name not in expected]
-    if extra:
-        raise CheckpointError(f"{path}: {_of(extra[0])} does not belong to this model{_and_more(extra)}")
-    for name, tensor in expected.items():
-        entry = header[name]
-        shape, dtype = list(tensor.shape), _DTYPES[tensor.dtype]
-        if entry["shape"] != shape:
-            raise CheckpointError(f"{path}: {_of(name)} has shape {short(entry['shape'])}, the model needs {shape}")
-        if entry["dtype"] != dtype:
-            raise CheckpointError(f"{path}: {_of(name)} is of {short(entry['dtype'])}, the model needs {dtype}")
-    if size != bytes_expected:
-        raise CheckpointError(f"{path}: {size:,} bytes of tensors, the model needs {bytes_expected:,}")
+def _expected(config: Config, files: Files) -> tuple[VAE, dict[str, Tensor]]:
+    """The model without memory, and the tensors that it must have."""
+    try:
+        with torch.device("meta"):
+            model = build_model(config)
+    except VaekitError as error:
+        raise type(error)(f"{error}{_provenance(config, error)}") from None
+    return model, model.state_dict()
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """What a safetensors file says it holds, by name, and how many bytes of tensors follow."""
-    with _opened(path) as (file, size):
-        length = int.from_bytes(file.read(8), "little") if size >= 8 else 0
-        if not 2 <= length <= min(strictjson.MOST_BYTES, size - 8):
-            raise CheckpointError(f"{path} is not a safetensors file, or its header is too large")
-        try:
-            header = strictjson.loads(file.read(length))
-        except ValueError as error:
-            raise CheckpointError(f"{path}: its header is not valid JSON: {error}") from None
-    if not isinstance(header, dict) or not all(_is_entry(e) for name, e in header.items() if name != "__metadata__"):
-        raise CheckpointError(f"{path} is not a safetensors file")
-    header.pop("__metadata__", None)
-    return header, size - 8 - length
+def _provenance(config: Config, error: VaekitError) -> str:
+    """What the packages that a config names have to do with its not making a model here: nothing is acted on."""
+    ours = {"vaekit", *(f"vaekit-{extra}" for extra in EXTRAS.values())}
+    for package, needed in sorted(config.plugins.items()):
+        installed = _installed(package)
+        if installed and _is_later(needed, installed):
+            cure = f": pip install --upgrade {package}" if package in ours else ""
+            return f"; the config says that it was made with {package} {short(needed)}, and {installed} is installed{cure}"
+    others = sorted(config.plugins.keys() - ours)
+    if others and isinstance(error, UnknownPart):
+        return f"; the config says that its parts come from {', '.join(others)}; installing a package runs its code"
+    return ""
 
 
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}
+def _installed(package: str) -> str | None:
+    """The version of a package that a stranger's config names, where it is installed."""
+    try:
+        return version(package)
+    except (PackageNotFoundError, ValueError):
+        return None
 
 
-def _of(tensor: str) -> str:
-    """A tensor with the part that it is of: `tensor 'head.weight' of the latent`."""
-    part, _, rest = tensor.partition(".")
-    return f"tensor {short(rest)!r} of the {short(part)}" if rest else f"tensor {short(tensor)!r}"
-
-
-def _and_more(names: list[str]) -> str:
-    return f", and {len(names) - 1} more" if len(names) > 1 else ""
-
-
-_DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
+def _is_later(a: str, b: str) -> bool:
+    try:
+        return Version(a) > Version(b)
+    except InvalidVersion:
+        return False

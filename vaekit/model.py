@@ -209,6 +209,49 @@ class VAE(nn.Module):
 
         return io.save(self, folder)
 
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        message: str | None = None,
+        license: str | None = None,
+        create_pr: bool = False,
+        token: str | bool | None = None,
+    ) -> str:
+        """Publish the model on the Hugging Face Hub: its config, weights and card, in one commit and nothing else.
+
+        A model that was loaded from a run takes along some of its pictures, and its card the numbers and the training command.
+
+        Args:
+            repo: `user/name`; is made where it is missing.
+            private: whether only its owner may see it; as the account has it by default.
+            revision: the branch, made where it is missing; main by default.
+            message: of the commit.
+            license: its id on the Hub, such as `apache-2.0`; none is assumed, so one has to be given.
+            create_pr: whether to propose the commit in a pull request.
+            token: that may write; the one of HF_TOKEN or `hf auth login` by default.
+
+        Returns:
+            The address of the commit, or of the pull request.
+
+        Raises:
+            VaekitError: saying what is wrong; nothing is asked of the Hub where that is the model.
+        """
+        from vaekit import publish
+
+        return publish.push(
+            self,
+            repo,
+            private=private,
+            revision=revision,
+            message=message,
+            license=license,
+            create_pr=create_pr,
+            token=token,
+        ).url
+
     # What the people's methods share.
 
     @contextmanager

@@ -1,13 +1,15 @@
 """Run directories: what training leaves on disk.
 
-run.json       all that is needed to repeat it
-metrics.jsonl  metrics.csv    one row a report
-model/         the model folder, best on the validation set
-checkpoints/   training state, the last two
-figures/       pictures
+run.json         all that is needed to repeat it
+metrics.jsonl    metrics.csv    one row a report
+model/           the model folder, best on the validation set
+checkpoints/     training state, the last two
+figures/         pictures
+evaluation.json  what `vaekit evaluate` measured last, and of which weights
 """
 
 import csv
+import hashlib
 import json
 import time
 from functools import cached_property
@@ -16,6 +18,7 @@ from typing import Any
 
 from vaekit import io, strictjson
 from vaekit.errors import CheckpointError, ConfigError
+from vaekit.files import WEIGHTS
 from vaekit.model import VAE
 
 
@@ -64,6 +67,25 @@ class Run:
         return [row for line in lines if (row := _parsed(line)) is not None]
 
     @property
+    def weights(self) -> str | None:
+        """The sha256 of the weights of the model; None where there is none."""
+        try:
+            with (self.path / "model" / WEIGHTS).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """What `vaekit evaluate` measured of the model on the test set of its data; None where that was of other weights."""
+        try:
+            found = strictjson.loads((self.path / "evaluation.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        same = isinstance(found, dict) and found.get("weights") is not None and found["weights"] == self.weights
+        return {name: value for name, value in found.items() if name != "weights"} if same else None
+
+    @property
     def figures(self) -> list[Path]:
         """The pictures."""
         return sorted(path for path in (self.path / "figures").glob("*") if path.suffix in (".png", ".gif"))
@@ -73,6 +95,11 @@ class Run:
         record = {**self.record, **changes} if (self.path / "run.json").exists() else changes
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         io.write_whole(self.path / "run.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+
+    def keep(self, numbers: dict[str, Any], weights: str | None) -> None:
+        """Write what was measured of the model beside it, with the hash that `weights` gave before it was loaded."""
+        text = json.dumps({"weights": weights, **numbers}, indent=2, ensure_ascii=False) + "\n"
+        io.write_whole(self.path / "evaluation.json", lambda partial: partial.write_text(text, encoding="utf-8"))
 
     def log(self, row: dict[str, Any]) -> None:
         """Add a row to the metrics."""

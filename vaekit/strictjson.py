@@ -6,6 +6,7 @@ from typing import Any
 
 MOST_BYTES = 1_000_000
 DEEPEST = 32
+MOST_VALUES = 100_000
 
 
 def loads(text: str | bytes, *, most_bytes: int = MOST_BYTES) -> Any:
@@ -17,7 +18,7 @@ def loads(text: str | bytes, *, most_bytes: int = MOST_BYTES) -> Any:
 
     Raises:
         ValueError: for anything that is not plain JSON: duplicate keys, NaN, numbers out of range, lone surrogates, more
-            than 32 levels of nesting, too large a document.
+            than 32 levels of nesting, more than 100,000 lists and objects, too large a document.
     """
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
     if size > most_bytes:
@@ -26,6 +27,9 @@ def loads(text: str | bytes, *, most_bytes: int = MOST_BYTES) -> Any:
         text = text.decode("utf-8")
     if text.startswith("\ufeff"):
         raise ValueError("a byte-order mark")
+    opened = text.count("[") + text.count("{")
+    if opened > MOST_VALUES:
+        raise ValueError(f"{opened:,} lists and objects, more than the {MOST_VALUES:,} allowed")
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli import authoring, catalog, checking, evaluating, models, pictures, reproducing, sweeping, training
+from vaekit.cli import authoring, catalog, checking, evaluating, models, pictures, reproducing, sharing, sweeping, training
 from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
 
 app = typer.Typer(
@@ -32,6 +32,8 @@ app.command()(models.sample)
 app.command()(models.reconstruct)
 app.command()(models.interpolate)
 app.command()(models.info)
+app.command()(models.pull)
+app.command()(sharing.push)
 app.command()(catalog.parts)
 app.command()(catalog.plugins)
 app.command()(catalog.data)

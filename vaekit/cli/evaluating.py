@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from vaekit.data.prepare import Data
     from vaekit.model import VAE
+    from vaekit.runs import Run
 
 
 def evaluate(
@@ -40,9 +41,13 @@ def evaluate(
     from vaekit.data.check import check_labels, check_support
     from vaekit.data.subset import some
     from vaekit.progress import counting
+    from vaekit.runs import Run
 
     if paper and (k is not None or n is not None):
         raise ConfigError("--paper is k = 5,000 on the whole test set: leave out -k and -n, or leave out --paper")
+    folder = io.run_of(model)
+    run = Run(folder) if folder else None
+    weights = run.weights if run else None  # those of a run that is still training may change meanwhile
     loaded = io.load(model, device=device)
     found = models.data_of(model, loaded, data, data_root)
     if found.shape != loaded.data_shape:
@@ -76,6 +81,8 @@ def evaluate(
         typer.echo("\nwhat was found")
         for said in numbers["findings"] or ["nothing amiss"]:
             typer.echo(f"- {said}")
+    if run and data is None:
+        _keep(run, numbers, weights)
     if page:
         _report(model, page, numbers, loaded, data is None)
 
@@ -106,6 +113,14 @@ def _page(model: str, target: str | None, other: str | None) -> "Path | None":
     if path.is_dir():
         raise ConfigError(f"{path} cannot be written: it is a folder; give --report FILE")
     return path
+
+
+def _keep(run: "Run", numbers: dict[str, Any], weights: str | None) -> None:
+    """Leave the numbers in the run, for the card that goes with the model to the Hub."""
+    try:
+        run.keep(numbers, weights)
+    except OSError as error:
+        raise ConfigError(f"{run.path / 'evaluation.json'} cannot be written: {error.strerror}") from None
 
 
 def _report(model: str, path: "Path", numbers: dict[str, Any], loaded: "VAE", own: bool) -> None:

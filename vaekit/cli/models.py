@@ -1,4 +1,4 @@
-"""`vaekit sample`, `reconstruct`, `interpolate` and `info`: what is done with a model."""
+"""`vaekit sample`, `reconstruct`, `interpolate`, `info` and `pull`: what is done with a model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import show
 from vaekit.cli.training import Json
-from vaekit.errors import ConfigError
+from vaekit.errors import ConfigError, short
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vaekit.data.prepare import Data
     from vaekit.model import VAE
 
-Model = Annotated[str, typer.Argument(help="A run, a model folder, or latest.")]
+Model = Annotated[str, typer.Argument(help="A run, a model folder, latest, or a repo on the Hub.")]
 DataRoot = Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")]
 Output = Annotated[str | None, typer.Option(help="The file to write.  [default: in the run's figures, or here]")]
 Label = Annotated[str | None, typer.Option(help="A class, for a conditional model.")]
@@ -96,33 +96,56 @@ def interpolate(
 
 
 def info(model: Model, as_json: Json = False) -> None:
-    """Config, sizes, parameters by part, metrics and plugins of a model."""
+    """Config, sizes, parameters by part, metrics and plugins of a model; its weights are not read."""
     from vaekit import io
     from vaekit.config import DEFAULTS
     from vaekit.runs import Run
 
-    loaded = io.load(model)
-    config = loaded.config
-    assert config is not None
-    counts = {kind: sum(p.numel() for p in getattr(loaded, kind).parameters()) for kind in DEFAULTS if kind != "loss"}
+    seen = io.look(model)
+    config, counts = seen.config, seen.parameters
     run = io.run_of(model)
     rows = Run(run).metrics if run else []
     latest = {row["split"]: row for row in rows}
     if as_json:
-        numbers = {"config": config.model_dump(mode="json"), "parameters": counts, "metrics": latest, "source": loaded.source}
-        show.document(numbers)
+        numbers = {"config": config.model_dump(mode="json"), "parameters": counts, "metrics": latest, "source": seen.source}
+        there = {"bytes": seen.bytes, "missing": seen.missing, "installed": seen.installed}
+        reported = [{"dataset": name, "metric": metric, "value": value} for name, metric, value in seen.reported]
+        show.document({**numbers, **there, "reported": reported})
         return
-    table: list[tuple[Any, ...]] = [("source", loaded.source), ("data", f"{tuple(config.data_shape)}{_about(config)}")]
+    table: list[tuple[Any, ...]] = [("source", seen.source), ("data", f"{tuple(config.data_shape)}{_about(config)}")]
     for kind in DEFAULTS:
         options = " ".join(f"{kind}.{name}={value}" for name, value in config.part(kind).items() if name != "name")
         size = f"{counts[kind]:,} parameters" if counts.get(kind) else ""
-        table.append((kind, "  ".join(filter(None, (str(config.part(kind)["name"]), size, options)))))
-    table.append(("parameters", f"{sum(counts.values()):,} of {config.dtype}"))
-    table.append(("plugins", ", ".join(f"{package} {version}" for package, version in config.plugins.items())))
+        here = "not installed" if kind in seen.missing else ""
+        table.append((kind, "  ".join(filter(None, (str(config.part(kind)["name"]), here, size, short(options, 500))))))
+    size = f"{sum(counts.values()):,} of {config.dtype}, {seen.bytes:,} bytes" if counts else "not known: parts are missing"
+    table.append(("parameters", size))
+    table.append(("plugins", ", ".join(_package(name, saved, seen.installed[name]) for name, saved in config.plugins.items())))
     for split, row in latest.items():
         terms = "  ".join(f"{name} {row[name]:.2f}" for name in ("nelbo", "reconstruction", "kl") if name in row)
         table.append((split, f"epoch {row['epoch']}  {terms}"))
+    for dataset, metric, value in seen.reported:
+        table.append(("reported", f"{metric} {value:g}  {dataset}"))
+    for kind, cure in seen.missing.items():
+        table.append(("missing", cure if kind != "loss" else f"{cure}; needed to train on, not to load"))
     show.table(table)
+
+
+def _package(name: str, saved: str, installed: str | None) -> str:
+    """A package that a model was saved with, and what there is of it here."""
+    here = "" if installed == saved else f" ({installed or 'not'} installed)"
+    return f"{name} {saved}{here}"
+
+
+def pull(
+    repo: Annotated[str, typer.Argument(help="A repo on the Hub: user/model or user/model@revision.")],
+    folder: Annotated[str | None, typer.Argument(help="The folder to write.  [default: the model's name]")] = None,
+    revision: Annotated[str | None, typer.Option(help="A branch, a tag or a commit.")] = None,
+) -> None:
+    """Fetch a model from the Hugging Face Hub, check all of it, and write it as a model folder."""
+    from vaekit import io
+
+    typer.echo(io.pull(repo, folder, revision=revision))
 
 
 def _file_name(label: str) -> str:

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,6 +112,15 @@ def hub(_hub_server: Any) -> Iterator[Hub]:
     found.state.faults.clear()
     found.state.log.clear()
     shutil.rmtree(found.state.root, ignore_errors=True)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client waits a second between its tries: not here."""
+    quick = SimpleNamespace(**{name: getattr(time, name) for name in dir(time) if not name.startswith("_")})
+    quick.sleep = lambda seconds: None
+    for module in ("file_download", "utils._http"):
+        monkeypatch.setattr(f"huggingface_hub.{module}.time", quick)
 
 
 @pytest.fixture(autouse=True)

@@ -49,6 +49,7 @@ def test_what_a_run_holds(run: vaekit.Run) -> None:
         "model",
         "checkpoints",
         "figures",
+        "figures.json",
     }
     assert {path.name for path in run.figures} == {"curves.png", "samples.png", "reconstructions.png", "manifold.png"}
     pickles = [p for p in run.path.rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".bin", ".ckpt")]
@@ -128,11 +129,16 @@ def test_stopping_and_continuing_ends_with_the_same_weights(run: vaekit.Run, tmp
         stopped = vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path)
     assert stopped.status == "interrupted"
     assert vaekit.load(stopped.path).sample(1).shape == (1, 1, 8, 8)
+    assert stopped.trained
+    assert stopped.tested
+    assert stopped.pictures == stopped.figures
     continued = resume(stopped.path, progress=False)
     assert continued.status == "done"
     assert _digest(continued) == _digest(run)
     kept = [{k: v for k, v in row.items() if k != "images_per_second"} for row in continued.metrics]
     assert kept == [{k: v for k, v in row.items() if k != "images_per_second"} for row in run.metrics]
+    assert continued.trained
+    assert continued.pictures == continued.figures
 
 
 def test_ctrl_c_loses_no_finished_epoch(tmp_path: Path, monkeypatch) -> None:
@@ -198,6 +204,7 @@ def test_a_step_that_is_not_finite_leaves_the_last_good_checkpoint(tmp_path: Pat
     def spoiled(self: Trainer, *args: Any) -> None:
         original(self, *args)
         if self.steps == 15:
+            assert vaekit.Run(tmp_path / "bad").trained  # which a run that is killed here has to have said
             with torch.no_grad():
                 next(self.step.model.decoder.parameters()).fill_(float("nan"))
 
@@ -207,6 +214,8 @@ def test_a_step_that_is_not_finite_leaves_the_last_good_checkpoint(tmp_path: Pat
             vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path, name="bad")
     run = vaekit.Run(tmp_path / "bad")
     assert run.status == "failed"
+    assert run.tested is None
+    assert not run.pictures
     assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["000001"]
     assert torch.isfinite(vaekit.load(run.path).sample(4)).all()
     assert resume(run.path, progress=False).status == "done"

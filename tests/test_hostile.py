@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,6 +158,8 @@ _case(
     "7-metadata-twice", "stands twice", _raw(lambda h, d: (b'{"__metadata__":{"a":"1","a":"2"},"__metadata__":{},' + h[1:], d))
 )
 _case("7-key-in-metadata-twice", "stands twice", _raw(lambda h, d: (h.replace(b'"format":"pt"', b'"a":"1","a":"2"'), d)))
+_case("7-one-of-many-twice", "the key '0' stands twice", _raw(lambda h, d: (h[:-1] + b"," + _keys() + b',"0":0}', d)))
+_case("7-long-name-twice", "stands twice", _raw(lambda h, d: (b"{" + 2 * (b'"%s":0,' % (b"q" * 400_000)) + h[1:], d)))
 _case("7-unknown-field", "not a safetensors file", _header(lambda h: h[BIAS].update(x=1)))
 _case("8-overlap", "not a valid safetensors file", _header(lambda h: h[BIAS].update(data_offsets=[0, 16])))
 _case("8-reversed", "not a valid safetensors", _header(lambda h: h[BIAS].update(data_offsets=h[BIAS]["data_offsets"][::-1])))
@@ -212,11 +213,14 @@ _case(
     lambda f: f.update({WEIGHTS: _zip([_Canary(), torch.zeros(20_000)])}),
 )
 _case("26-only-pickles", "has no model.safetensors; it holds pickles such as", lambda f: f.update(_pickles(f)))
+_case("26-terminal", r"no config.json; it holds pickles such as .x1b\[31m .x07\.bin, which", lambda f: f.update(_renamed(f)))
 _case("33-config-too-large", "bytes", _text(lambda c: c + b" " * 1_000_001))
 _case("33-config-of-12-million", "bytes", _text(lambda c: b"[" + b"[]," * 4_000_000 + b"[]]"))
 _case("33-as-large-as-may-be", "config has no 'x'", _text(lambda c: c[:-2] + b',"x":[' + b"[]," * 90_000 + b"[]]}"))
 _case("33-many-lists", "lists and objects, more than", _text(lambda c: c[:-2] + b',"x":[' + b"[]," * 300_000 + b"[]]}"))
 _case("34-key-twice", "stands twice", _text(lambda c: c.replace(b'"vaekit": 1', b'"vaekit": 1, "vaekit": 1', 1)))
+_case("34-one-of-many-keys-twice", "the key '0' stands twice", _text(lambda c: c[:-2] + b',"x":{' + _keys() + b',"0":0}}'))
+_case("34-long-number", "out of range", _text(lambda c: c.replace(b'"vaekit": 1', b'"vaekit": ' + b"9" * 900_000 + b".0", 1)))
 _case("34-nan", "NaN is not JSON", _text(lambda c: c.replace(b'"vaekit": 1', b'"vaekit": NaN', 1)))
 _case("34-infinity", "Infinity is not JSON", _text(lambda c: c.replace(b'"vaekit": 1', b'"vaekit": -Infinity', 1)))
 _case("34-1e400", "out of range", _text(lambda c: c.replace(b'"vaekit": 1', b'"vaekit": 1e400', 1)))
@@ -238,6 +242,20 @@ _case("37-true-for-a-number", "width", _config(lambda c: c["encoder"].update(wid
 _case("37-true-for-the-version", "format version", _config(lambda c: c.update(vaekit=True)))
 _case("37-side-of-true", "data_shape", _config(lambda c: c.update(data_shape=[True, 8, 8])))
 _case("37-huge-text", "config|encoder", _config(lambda c: c["encoder"].update(width="x" * 900_000)))
+_case("37-long-key", "config has no 'kkk", _config(lambda c: c.update({"k" * 900_000: 1})))
+_case("37-long-option", "has no option 'kkk", _config(lambda c: c["encoder"].update({"k" * 900_000: 1})))
+_case("37-many-keys", "config has no '0'", _text(lambda c: c[:-2] + b"," + _keys() + b"}"))
+_case(
+    "37-many-options",
+    r"encoder: 60,\d+ items, more than",
+    _config(lambda c: c["encoder"].update(json.loads(b"{" + _keys() + b"}"))),
+)
+_case("37-many-texts", "and 9,997 more", _config(lambda c: c.update(encoder={"name": "mlp", "hidden": ["x"] * 10_000})))
+_case("37-more-texts", "hidden: 90,000 items", _config(lambda c: c.update(encoder={"name": "mlp", "hidden": ["x"] * 90_000})))
+_case("37-more-classes", "classes: 90,000 items", _config(lambda c: c.update(data=_data(classes=[1] * 90_000))))
+_case("37-many-classes", "config: data: classes.*more", _config(lambda c: c.update(data=_data(classes=["x" * 99] * 9000))))
+_case("37-many-numbers", "data_shape", _config(lambda c: c.update(data_shape=[10**4000] * 200)))
+_case("37-unknown-key-of-data", "^config: data has no 'path'", _config(lambda c: c.update(data=_data(path="/etc"))))
 _case("37-terminal", "config|encoder", _config(lambda c: c["encoder"].update({"\x1b[2J": "\x1b[2J"})))
 _case("38-terabytes", "bytes of memory|has shape|missing|data_shape|numbers", _config(lambda c: c.update(_big())))
 _case("38-gigabytes", "missing|are expected", _config(lambda c: c.update(_wide())))
@@ -262,8 +280,16 @@ _case(
     _config(lambda c: (c["encoder"].update(speed=1), c.update(plugins={"vaekit-conv": "999"}))),
 )
 _case("43-provenance-of-a-stranger", "runs its code", _config(lambda c: c.update(encoder={"name": "x"}, plugins={"evil": "1"})))
+_case(
+    "43-provenance-of-many",
+    r"'p0', 'p1', 'p10' and 97 more",
+    _config(lambda c: c.update(encoder={"name": "x"}, plugins=_many_packages())),
+)
+_case("43-provenance-a-command", "plugins", _config(lambda c: c.update(plugins={"x; pip install evil": "1"})))
+_case("43-version-a-command", "plugins", _config(lambda c: c.update(plugins={"vaekit": "9: pip install evil"})))
 _case("43-provenance-no-text", "plugins", _config(lambda c: c.update(plugins={"vaekit": 1})))
 _case("45-newer", "format 2 is newer than this vaekit reads", _config(lambda c: c.update(vaekit=2)))
+_case("45-much-newer", "format 1000.* is newer than this vaekit reads", _config(lambda c: c.update(vaekit=10**4000)))
 _case("31-index-upwards", "not an index of shards", lambda f: f.update(_index(f, "../model-00001-of-00001.safetensors")))
 _case("31-index-absolute", "not an index of shards", lambda f: f.update(_index(f, "/etc/passwd")))
 _case("31-index-pickle", "not an index of shards", lambda f: f.update(_index(f, "pytorch_model.bin")))
@@ -279,6 +305,18 @@ def _many(count: int, header: bytes) -> bytes:
     return b"{" + b",".join(entries) + b"," + header[1:]
 
 
+def _keys() -> bytes:
+    return b",".join(b'"%d":0' % number for number in range(60_000))
+
+
+def _data(**more: Any) -> dict[str, Any]:
+    return {"name": "x", "examples": 5, **more}
+
+
+def _many_packages() -> dict[str, str]:
+    return {f"p{number}": "1" for number in range(100)}
+
+
 def _scalar(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     name = next(name for name, tensor in tensors.items() if not tensor.dim())
     return {name: tensors[name][None]}
@@ -287,6 +325,11 @@ def _scalar(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _pickles(files: Content) -> Content:
     del files[WEIGHTS]
     return {"pytorch_model.bin": _zip(_Canary()), "model.pt": pickle.dumps(_Canary()), "encoder.pkl": pickle.dumps(_Canary())}
+
+
+def _renamed(files: Content) -> Content:
+    files.clear()
+    return {"\x1b[31m\n\x07.bin": b"x"}
 
 
 def _index(files: Content, shard: str) -> Content:
@@ -494,14 +537,6 @@ def test_names_that_lead_elsewhere_are_not_followed(hub, good: Content, tmp_path
 
 
 # Rows 22 to 24 and 32: the network.
-
-
-@pytest.fixture
-def patient(monkeypatch) -> None:
-    """The client waits a second between its tries: not here."""
-    quick = SimpleNamespace(**{name: getattr(time, name) for name in dir(time) if not name.startswith("_")})
-    quick.sleep = lambda seconds: None
-    monkeypatch.setattr("huggingface_hub.file_download.time", quick)
 
 
 @pytest.mark.usefixtures("patient")

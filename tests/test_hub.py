@@ -164,7 +164,13 @@ def test_local_or_on_the_hub_is_never_a_guess(hub, folder: Path, cache: Path, tm
     assert hub.asked() == []
     assert vaekit.load("alice/vae", cache_dir=cache).source.startswith("alice/vae@")
     hub.asked()
-    shutil.copytree(folder, tmp_path / "alice" / "vae")
+    (tmp_path / "alice" / "vae").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"holds no model: .*; the folder hides the repo of that name: alice/vae@main is"):
+        vaekit.load("alice/vae")
+    assert hub.asked() == []
+    assert vaekit.load("alice/vae@main", cache_dir=cache).source.startswith("alice/vae@")
+    hub.asked()
+    shutil.copytree(folder, tmp_path / "alice" / "vae", dirs_exist_ok=True)
     assert vaekit.load("alice/vae").source == "alice/vae"
     assert hub.asked() == []
 
@@ -181,6 +187,10 @@ def test_local_or_on_the_hub_is_never_a_guess(hub, folder: Path, cache: Path, tm
         "alice/v ae",
         "a--b/c",
         "alice/vae@a..b",
+        "~nobody-of-that-name/x",
+        "a" * 5000,
+        "./" + "a" * 300,
+        "a\0b",
     ],
 )
 def test_what_is_neither_says_both_readings(hub, given: str, tmp_path: Path, monkeypatch) -> None:
@@ -193,15 +203,27 @@ def test_what_is_neither_says_both_readings(hub, given: str, tmp_path: Path, mon
 def test_revisions_that_make_no_sense(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="names a revision and so does"):
         vaekit.load("alice/vae@v1", revision="v2")
-    with pytest.raises(ConfigError, match="is not a revision"):
-        vaekit.load("alice/vae", revision="../../x")
+    for revision in ("../../x", 5):
+        with pytest.raises(ConfigError, match="is not a revision"):
+            vaekit.load("alice/vae", revision=revision)
     with pytest.raises(ConfigError, match="is a folder here, which has no revision"):
         vaekit.load(folder, revision="v1")
 
 
+def test_data_are_not_prepared_otherwise_than_the_model_takes_them(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    for change in ({"resize": [4096, 4096]}, {"crop": 4096}):
+        config["data"] = {"name": "digits", "examples": 1, **change}
+        (folder / "config.json").write_text(json.dumps(config))
+        done = _run("reconstruct", str(folder))
+        assert isinstance(done.exception, ConfigError)
+        assert re.search(r"images were brought to 4096x4096, and takes data of shape \(1, 6, 5\)", str(done.exception))
+
+
 def test_a_dtype_that_no_model_can_have(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be of torch.int32: give a dtype of floating point"):
-        vaekit.load(folder, dtype=torch.int32)
+    for dtype in (torch.int32, "float16"):
+        with pytest.raises(ConfigError, match=r"cannot be of \S+: give a dtype of floating point, such as torch.float16"):
+            vaekit.load(folder, dtype=dtype)
 
 
 # Offline, other endpoints, other homes: in processes of their own, since the client reads its environment once.
@@ -260,7 +282,7 @@ def test_a_hub_that_is_out_of_order_with_a_warm_cache(hub, folder: Path, cache: 
     model = vaekit.load("alice/vae", cache_dir=cache)
     hub.fault("status", status=503, times=99)
     assert vaekit.load("alice/vae", cache_dir=cache).source == model.source
-    with pytest.raises(HubError, match=r"cannot be reached: .*; alice/other is neither in the cache"):
+    with pytest.raises(HubError, match=r"is out of order \(status 503\): try later"):
         vaekit.load("alice/other", cache_dir=cache)
 
 
@@ -307,6 +329,29 @@ def test_a_bad_token_is_told_and_never_shown(hub, folder: Path, cache: Path, cap
         vaekit.load("alice/vae", cache_dir=cache, token=True)
 
 
+def test_a_token_that_is_not_plain_is_not_shown_either(hub, folder: Path, cache: Path) -> None:
+    hub.put("alice/vae", folder)
+    for token in ("a token\nof two lines", "hf_aLiCe–aLiCe4aLiCe4", ""):
+        with pytest.raises(ConfigError, match="the token is none of the Hub's: give one line of letters") as caught:
+            vaekit.load("alice/vae", cache_dir=cache, token=token)
+        assert not re.search("two lines|aLiCe", str(caught.value))
+    token = "hf_oauth_eyJh-bGci.eyJh-bGci.eyJh-bGci."
+    for given in (f"{token}\n", None):
+        hub.fault("status", status=418, message=f"what is {token}?")
+        with pytest.raises(HubError, match=r": what is hf_…\?$"):
+            vaekit.load("alice/vae", cache_dir=cache, token=given)
+    assert vaekit.load("alice/vae", cache_dir=cache, token=f" {hub.alice}\n")
+
+
+def test_a_token_that_was_saved_is_in_no_message(hub, folder: Path, cache: Path, tmp_path: Path, monkeypatch) -> None:
+    hub.put("alice/vae", folder)
+    (tmp_path / "token").write_text("of-another-form\n")
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    hub.fault("status", status=418, message="what is of-another-form?")
+    with pytest.raises(HubError, match=r"what is hf_…\?"):
+        vaekit.load("alice/vae", cache_dir=cache, token=False)
+
+
 def test_the_store_of_blobs_never_sees_the_token(hub, folder: Path, cache: Path) -> None:
     hub.put("alice/vae", folder, private=True)
     vaekit.load("alice/vae", cache_dir=cache, token=hub.alice)
@@ -342,6 +387,7 @@ def test_a_revision_or_a_file_that_is_not_there(hub, folder: Path, cache: Path) 
         ({"config.json": b'{"architecture": "vit", "pretrained_cfg": {}}'}, "a timm model"),
         ({"model_config.json": b"{}", "environment.json": b"{}", "model.pt": b"x"}, "a pythae model"),
         ({"pytorch_model.bin": b"x"}, "pickles such as pytorch_model.bin, which can run code and which vaekit never opens"),
+        ({"\x1b]0;\n.bin": b"x"}, r"pickles such as .x1b\]0; \.bin, which"),
         ({"README.md": b"hello"}, "holds no model: there is no config.json"),
     ],
 )
@@ -375,7 +421,7 @@ def test_no_weight_is_asked_for_before_the_parts_are_found(hub, folder: Path, ca
     config["encoder"] = {"name": "evil"}
     config["plugins"] = {"evil-package": "1"}
     hub.put("alice/vae", {"config.json": json.dumps(config).encode(), "model.safetensors": weights})
-    with pytest.raises(vaekit.UnknownPart, match=r"unknown encoder 'evil'.*evil-package; installing a package runs") as e:
+    with pytest.raises(vaekit.UnknownPart, match=r"unknown encoder 'evil'.*'evil-package'; installing a package runs") as e:
         vaekit.load("alice/vae", cache_dir=cache)
     assert "pip install" not in str(e.value)
     assert not [line for line in hub.asked() if "safetensors" in line or "cdn" in line]
@@ -406,7 +452,7 @@ def test_weights_of_another_size_than_the_config_means_are_not_fetched(hub, fold
         vaekit.load("alice/vae", cache_dir=cache)
     hub.put("alice/vae", content)
     with pytest.raises(
-        CheckpointError, match=r"asks for [0-9,]+ bytes of memory, more than the 1,000 allowed: give a larger max_"
+        CheckpointError, match=r"asks for [0-9,]+ bytes of memory, more than the 1,000 allowed: .* vaekit.load\(..., max_bytes"
     ):
         vaekit.load("alice/vae", cache_dir=cache, max_bytes=1000)
     hub.put("alice/vae", {**content, "config.json": b" " * 1_000_001})
@@ -423,6 +469,20 @@ def test_a_download_that_came_damaged_is_told_and_removed(hub, folder: Path, cac
         vaekit.load("alice/vae", cache_dir=cache)
     assert not list(cache.rglob(name))
     assert vaekit.load("alice/vae", cache_dir=cache).sample(1).shape == (1, 1, 6, 5)
+
+
+def test_a_damaged_file_that_cannot_be_removed_is_named(hub, folder: Path, cache: Path, monkeypatch) -> None:
+    commit = hub.put("alice/vae", folder)
+    vaekit.load("alice/vae", cache_dir=cache)
+    weights = next(cache.rglob("model.safetensors")).resolve()
+    weights.write_bytes(bytes(weights.stat().st_size))
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(CheckpointError, match=rf"came damaged: .* cannot be removed .*: remove {weights}, then try again"):
+        vaekit.load("alice/vae", revision=commit, cache_dir=cache)
 
 
 def test_a_cache_that_rots_is_told_and_mended(hub, folder: Path, cache: Path) -> None:
@@ -492,14 +552,18 @@ def test_an_endpoint_that_is_no_hub(hub, folder: Path, cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(429, "too many requests"), (403, "may not do that"), (500, "cannot be reached|out of order")]
+    ("status", "said"),
+    [(429, "too many requests"), (403, "may not do that"), (500, r"out of order \(status 500\)"), (503, r"out of order")],
 )
-def test_other_answers_of_the_hub(hub, folder: Path, cache: Path, status: int, said: str) -> None:
+@pytest.mark.parametrize("path", ["/api/models", "/resolve/"])
+@pytest.mark.usefixtures("patient")
+def test_other_answers_of_the_hub(hub, folder: Path, cache: Path, status: int, said: str, path: str) -> None:
     hub.put("alice/vae", folder)
-    hub.fault("status", status=status, times=9)
+    hub.fault("status", path, status=status, times=99)
     with pytest.raises(HubError, match=said) as caught:
         vaekit.load("alice/vae", cache_dir=cache)
     assert "\n" not in str(caught.value)
+    assert "network" not in str(caught.value)
 
 
 def test_a_full_disk_and_a_cache_that_cannot_be_written(hub, folder: Path, cache: Path, monkeypatch) -> None:
@@ -525,11 +589,40 @@ def test_a_full_disk_and_a_cache_that_cannot_be_written(hub, folder: Path, cache
 
 
 @pytest.mark.parametrize(
-    "card", [b"---\nmodel-index: [1]\n---\n", b"---\nmodel-index:\n- name: {}\n  results: 3\n---\n", b"\xff\xfe"]
+    "card",
+    [
+        "model-index: [1]",
+        "model-index: 5",
+        "model-index:\n- name: {}\n  results: 3",
+        "model-index:\n- name: x\n  results:\n  - task: 5\n    dataset: 6\n    metrics: 7",
+        "model_name: m\neval_results: [a, b]",
+        "model_name: m\neval_results: {a: 1}",
+        "eval_results: [a]",
+        "self: 1",
+        "ignore_metadata_errors: true",
+        "language: 5\ntags: {a: 1}",
+        "\xff",
+    ],
 )
-def test_a_card_that_makes_no_sense_does_not_stop_the_loading(hub, folder: Path, cache: Path, card: bytes) -> None:
-    hub.put("alice/vae", {**{path.name: path.read_bytes() for path in folder.iterdir()}, "README.md": card})
-    assert vaekit.load("alice/vae", cache_dir=cache)
+def test_a_card_that_makes_no_sense_stops_nothing(hub, folder: Path, tmp_path: Path, card: str, capfd) -> None:
+    written = f"---\n{card}\n---\n".encode("latin-1")
+    hub.put("alice/odd", {**{path.name: path.read_bytes() for path in folder.iterdir()}, "README.md": written})
+    assert vaekit.load("alice/odd", cache_dir=tmp_path / "cache")
+    assert vaekit.io.look("alice/odd").reported == []
+    assert (vaekit.io.pull("alice/odd", tmp_path / "pulled") / "README.md").read_bytes() == written
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_a_card_that_is_too_large_is_left_out(hub, folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    hub.put("alice/long", {**content, "README.md": b"x" * 1_000_001})
+    done = _run("pull", "alice/long")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"note: the card is left out: alice/long@\w{7}/README.md has 1,000,001 bytes", done.stderr)
+    assert sorted(path.name for path in Path("long").iterdir()) == ["config.json", "model.safetensors"]
+    with pytest.warns(UserWarning, match="the card is left out"):
+        vaekit.io.pull("alice/long")
 
 
 # On the command line.
@@ -591,6 +684,27 @@ def test_info_of_a_repo_fetches_no_weights(hub, folder: Path) -> None:
     )
 
 
+def test_info_says_where_there_are_no_weights_to_read(hub, folder: Path) -> None:
+    config = (folder / "config.json").read_bytes()
+    hub.put("alice/told", {"config.json": config, "pytorch_model.bin": b"x"})
+    done = _run("info", "alice/told")
+    assert done.exit_code == 0, done.output
+    assert re.search("weights +none that vaekit reads: no model.safetensors; it holds pickles such as pytorch_m", done.output)
+    (folder / "model.safetensors").unlink()
+    assert json.loads(_run("info", str(folder), "--json").stdout)["lacking"] == "no model.safetensors"
+
+
+def test_info_as_json_cannot_change_a_terminal(folder: Path) -> None:
+    classes = ["\x9b31m", "\u202eabc", "\u2066", "é\u3000\U000e0001"]
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"data": {"name": "x", "examples": 1}, "loss": {"name": "elbo", **dict.fromkeys(classes, 1)}}
+    (folder / "config.json").write_text(json.dumps(config))
+    said = _run("info", str(folder), "--json").stdout
+    assert json.loads(said)["config"]["loss"].keys() == {"name", *classes}
+    assert said.replace("\n", "").isprintable()
+    assert "é" in said
+
+
 def test_the_results_of_a_card_are_not_believed(hub, folder: Path) -> None:
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
     for value in ("12.5", ".nan", ".inf", "true", "[1]", "text", "9" * 400):
@@ -630,6 +744,47 @@ def test_pull_replaces_nothing_but_a_model(hub, folder: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="and no folder"):
         vaekit.io.pull("alice/pulled", tmp_path / "file")
     assert [path.name for path in target.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_pull_removes_nothing_that_came_meanwhile(hub, folder: Path, tmp_path: Path, monkeypatch, late: bool) -> None:
+    hub.put("alice/pulled", folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write, remove = shutil.copyfile, vaekit.io._remove_model
+
+    def writing(source: Path, target: Path) -> None:
+        (folder / "thesis.tex").write_text("mine")
+        write(source, target)
+
+    def removing(former: Path) -> None:
+        (former / "thesis.tex").write_text("mine")
+        remove(former)
+
+    if late:
+        monkeypatch.setattr("vaekit.io._remove_model", removing)
+        with pytest.raises(CheckpointError, match=r"what was there before is still in .*saved.old-\d+ and cannot be removed"):
+            vaekit.io.pull("alice/pulled", folder)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        assert [path.name for path in next(tmp_path.glob(".saved.old-*")).iterdir()] == ["thesis.tex"]
+        return
+    monkeypatch.setattr("vaekit.io.shutil.copyfile", writing)
+    with pytest.raises(ConfigError, match=r"saved is there already and holds more than a model, 'thesis.tex' for one"):
+        vaekit.io.pull("alice/pulled", folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {**before, "thesis.tex": b"mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_pull_replaces_no_model_of_a_run_and_no_folder_in_a_model(hub, folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder, run / "model")
+    (run / "run.json").write_text("{}")
+    with pytest.raises(ConfigError, match="model is of a run, whose record is of the model that was trained there"):
+        vaekit.io.pull("alice/pulled", run / "model")
+    (folder / "README.md").unlink()
+    (folder / "README.md").mkdir()
+    with pytest.raises(ConfigError, match=r"holds more than a model, 'README.md' for one"):
+        vaekit.io.pull("alice/pulled", folder)
+    assert hub.asked() == []
 
 
 def test_pull_replaces_no_model_of_others(hub, folder: Path, tmp_path: Path, monkeypatch) -> None:

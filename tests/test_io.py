@@ -60,7 +60,7 @@ def test_a_part_that_is_not_installed_says_where_the_config_says_it_comes_from(f
     config = json.loads((folder / "config.json").read_text())
     config |= {"encoder": {"name": "foo"}, "plugins": {"vaekit": "0.1.0", "vaekit-foo": "1", "vaekit-lstm": "0.1.0"}}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(vaekit.UnknownPart, match="come from vaekit-foo; installing a package runs its code") as caught:
+    with pytest.raises(vaekit.UnknownPart, match="come from 'vaekit-foo'; installing a package runs its code") as caught:
         vaekit.load(folder)
     assert "pip install" not in str(caught.value)
 
@@ -74,7 +74,7 @@ def test_what_a_stranger_wrote_does_not_reach_the_terminal_raw(folder: Path) -> 
     assert len(str(caught.value)) < 400
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "plugins": {"\x1b[2J": "1"}}))
-    with pytest.raises(vaekit.ConfigError, match="cannot be printed") as refused:
+    with pytest.raises(vaekit.ConfigError, match="should match pattern") as refused:
         vaekit.load(folder)
     assert "\x1b" not in str(refused.value)
 

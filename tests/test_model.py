@@ -169,3 +169,26 @@ def test_batch_mates_do_not_matter(model, x: Tensor) -> None:
     torch.testing.assert_close(
         model.px(model.encode(doubled), c).log_prob(doubled)[:4], model.px(model.encode(x), c[:4]).log_prob(x)
     )
+
+
+def test_much_is_decoded_in_parts(make, monkeypatch) -> None:
+    model = make()
+    x = torch.rand(7, 1, 6, 5)
+    ways = [
+        lambda: model.sample(7, seed=0),
+        lambda: model.encode(x),
+        lambda: model.decode(model.encode(x)),
+        lambda: model.reconstruct(x),
+        lambda: model.interpolate(x[0], x[1], 7),
+    ]
+    at_once = [way() for way in ways]
+    monkeypatch.setattr("vaekit.model._ELEMENTS_AT_ONCE", 60)
+    for way, whole in zip(ways, at_once, strict=True):
+        torch.testing.assert_close(way(), whole)
+    assert model.sample(7, draw=True, seed=0).unique().tolist() == [0, 1]
+
+
+def test_memory_that_is_not_there_is_told_in_one_line(make) -> None:
+    said = r"not the memory: an example of shape \(1, 6, 5\) takes 120 bytes, and \d{15,} bytes were asked for; ask for fewer"
+    with pytest.raises(vaekit.ConfigError, match=said):
+        make().sample(2**50)

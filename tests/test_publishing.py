@@ -109,14 +109,14 @@ def test_one_commit_of_what_is_listed_and_nothing_else(hub: Any, run: vaekit.Run
 def test_the_hub_checks_the_card_before_anything_is_made(hub: Any, make: Callable[..., vaekit.VAE]) -> None:
     make().push_to_hub("alice/model", license="mit")
     asked = hub.asked()
-    assert asked[:2] == ["POST /api/validate-yaml", "POST /api/repos/create"]
+    assert asked[:3] == ["GET /api/models/alice/model", "POST /api/validate-yaml", "POST /api/repos/create"]
     assert [line for line in asked if line.startswith("POST") and "/commit/" in line] == [
         "POST /api/models/alice/model/commit/main"
     ]
     hub.fault("status", "validate-yaml", status=400, message="license must be one of …")
     with pytest.raises(HubError, match=r"does not take the card of alice/other.*license must be one of.*repositories-licenses"):
         make().push_to_hub("alice/other", license="my-own")
-    assert hub.asked() == ["POST /api/validate-yaml"]
+    assert hub.asked() == ["GET /api/models/alice/other", "POST /api/validate-yaml"]
 
 
 def test_what_comes_back_is_the_same_to_the_bit(hub: Any, make: Callable[..., vaekit.VAE]) -> None:
@@ -164,7 +164,7 @@ def test_parts_of_a_larger_model_come_back_and_go_when_they_no_longer_belong(hub
     hub.put("alice/model", {**files, "notes.txt": b"mine", "samples.png": b"ours"})
     model.push_to_hub("alice/model", license="mit")
     files, commits = _there(hub, "alice/model")
-    assert set(files) == MODEL | {"notes.txt"}
+    assert set(files) == MODEL | {"notes.txt", "samples.png"}
     assert len(commits) == 5
 
 
@@ -191,9 +191,7 @@ def test_a_race_is_told_plainly_and_overwrites_nothing(hub: Any, make: Callable[
     hub.fault("delay", "preupload", seconds=1.0)
 
     def meanwhile() -> None:
-        while not any(
-            entry["method"] == "GET" and entry["path"].startswith("/api/models/alice/model") for entry in hub.state.log
-        ):
+        while sum(entry["method"] == "GET" and "/api/models/alice/model" in entry["path"] for entry in hub.state.log) < 2:
             time.sleep(0.01)
         files, _ = _there(hub, "alice/model")
         hub.put("alice/model", {**files, "theirs.txt": b"theirs"})
@@ -212,12 +210,63 @@ def test_a_race_is_told_plainly_and_overwrites_nothing(hub: Any, make: Callable[
     assert "theirs.txt" in _there(hub, "alice/model")[0]
 
 
+def test_the_license_changes_and_nothing_else_where_the_model_is_there(hub: Any, run: vaekit.Run) -> None:
+    run.model.push_to_hub("alice/model", license="mit")
+    files, _ = _there(hub, "alice/model")
+    edited = files["README.md"].replace(b"## Use", b"license: none here\n\n## Use as I like it")
+    hub.put("alice/model", {**files, "README.md": edited})
+    model = vaekit.load("alice/model")
+    pushed = publish.push(model, "alice/model", license="apache-2.0")
+    assert pushed.notes == ("the very same model is there already: its card is kept, with the license apache-2.0",)
+    after, _ = _there(hub, "alice/model")
+    assert after == {**files, "README.md": edited.replace(b"\nlicense: mit\n", b"\nlicense: apache-2.0\n")}
+    assert _card(after["README.md"]).data.license == "apache-2.0"
+    hub.put("alice/odd", {**files, "README.md": b"---\nlicense:\n- mit\n---\n# mine\n"})
+    assert not publish.push(model, "alice/odd", license="mit").notes
+    with torch.no_grad():
+        next(model.parameters()).add_(0.5)
+    assert not publish.push(model, "alice/model", license="mit").notes
+    assert "base_model" not in _there(hub, "alice/model")[0]["README.md"].decode()
+
+
+def test_a_card_that_changes_meanwhile_is_not_overwritten(
+    hub: Any, make: Callable[..., vaekit.VAE], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make()
+    model.push_to_hub("alice/model", license="mit")
+    files, _ = _there(hub, "alice/model")
+    look = publish.card_there
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        found = look(*arguments, **options)
+        hub.put("alice/model", {**files, "README.md": files["README.md"] + b"\nMore.\n"})
+        return found
+
+    monkeypatch.setattr(publish, "card_there", slowly)
+    with pytest.raises(HubError, match="alice/model has changed while this was being pushed"):
+        model.push_to_hub("alice/model", license="apache-2.0")
+    assert _there(hub, "alice/model")[0]["README.md"].endswith(b"More.\n")
+
+
+def test_the_model_of_somebody_else_is_told_to_be_theirs(hub: Any, make: Callable[..., vaekit.VAE]) -> None:
+    make().push_to_hub("bob/model", license="mit", token=hub.bob)
+    model = vaekit.load("bob/model")
+    model.push_to_hub("alice/copy", license="mit")
+    card = _card(_there(hub, "alice/copy")[0]["README.md"])
+    assert card.data.base_model == "bob/model"
+    assert f"It comes from `{model.source}`." in card.text
+    assert model.source.endswith(hub.state.repo("models", "bob", "model").resolve("main"))
+
+
 def test_a_branch_is_made_where_it_is_missing(hub: Any, make: Callable[..., vaekit.VAE]) -> None:
     make().push_to_hub("alice/model", license="mit", revision="v2")
     assert set(_there(hub, "alice/model", branch="v2")[0]) == MODEL
     assert not _there(hub, "alice/model")[0]
     make().push_to_hub("alice/model@v2", license="mit", message="again")
     assert vaekit.load("alice/model@v2")
+    text = _there(hub, "alice/model", branch="v2")[0]["README.md"].decode()
+    assert "\n# model\n" in text
+    assert text.count("alice/model@v2") == text.count("alice/model") == 3
 
 
 def test_a_pull_request_changes_nothing_until_it_is_merged(
@@ -348,6 +397,27 @@ def test_a_model_that_would_not_load_is_refused_before_anything_is_asked(hub: An
     assert not hub.asked()
 
 
+def test_a_disk_that_is_full_is_told_with_the_cure(
+    hub: Any, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+    import tempfile
+
+    model, before = make(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot be written to .*vaekit-.*; free some .* or set TMPDIR"):
+            model.push_to_hub("alice/model", license="mit")
+        with pytest.raises(CheckpointError, match="cannot be written"):
+            model.save(tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+    with pytest.raises(CheckpointError, match=r"no folder can be made to write the weights to: .*set TMPDIR"):
+        model.push_to_hub("alice/model", license="mit")
+    assert not hub.asked()
+
+
 def test_no_token_is_left_anywhere(hub: Any, run: vaekit.Run, capfd: pytest.CaptureFixture[str], caplog: Any) -> None:
     caplog.set_level("DEBUG")
     model = run.model
@@ -385,6 +455,87 @@ def test_numbers_pictures_and_command_are_of_these_weights_alone(hub: Any, run: 
     assert "## Numbers" not in _there(hub, "alice/other")[0]["README.md"].decode()
     model.save(run.path / "model")
     assert run.evaluation is None
+
+
+def test_what_is_of_other_weights_is_left_out_until_it_is_made_anew(hub: Any, run: vaekit.Run) -> None:
+    """As where a run is stopped, resumed and killed, or where somebody puts another model into it."""
+    model = run.model
+    with torch.no_grad():
+        next(model.parameters()).add_(0.5)
+    model.save(run.path / "model")
+    pushed = publish.push(vaekit.load(run.path), "alice/model", license="mit")
+    assert set(pushed.files) == MODEL
+    assert [part for part in ("vaekit evaluate", "vaekit figures", "train again") if part not in " ".join(pushed.notes)] == []
+    text = _there(hub, "alice/model")[0]["README.md"].decode()
+    assert "## Numbers" not in text
+    assert "vaekit train" not in text
+    assert "torch" not in text.partition("## Training")[2]
+    assert _run("evaluate", str(run.path), "-k", "1", "-n", "2").exit_code == 0
+    assert _run("figures", str(run.path), "--only", "samples,curves,animation").exit_code == 0
+    pushed = publish.push(vaekit.load(run.path), "alice/model", license="mit")
+    assert set(pushed.files) == MODEL | {"samples.png", "interpolation.gif"}
+    text = _there(hub, "alice/model")[0]["README.md"].decode()
+    assert f"| negative ELBO | {run.evaluation['nelbo']:.2f} |" in text
+    assert "vaekit train" not in text
+
+
+def test_a_model_of_other_parts_or_data_takes_nothing_of_the_run(hub: Any, run: vaekit.Run) -> None:
+    config = json.loads((run.path / "model" / "config.json").read_text())
+    config["data"]["name"] = "mnist"
+    (run.path / "model" / "config.json").write_text(json.dumps(config))
+    assert run.trained
+    pushed = publish.push(vaekit.load(run.path), "alice/model", license="mit")
+    assert set(pushed.files) == MODEL
+    assert "the card says nothing of" in pushed.notes[0]
+    text = _there(hub, "alice/model")[0]["README.md"].decode()
+    assert "digits" not in text
+    assert "## Numbers" not in text
+
+
+def test_a_run_that_does_not_say_of_which_weights_it_is_gives_few_words(hub: Any, run: vaekit.Run) -> None:
+    record = run.record
+    (run.path / "run.json").write_text(json.dumps({k: v for k, v in record.items() if k not in ("trained", "tested")}))
+    for text in (None, "{", "[]", '{"samples.png": 1}', '{"samples.png": {"weights": null, "picture": null}}'):
+        (run.path / "figures.json").unlink(missing_ok=True)
+        if text is not None:
+            (run.path / "figures.json").write_text(text)
+        assert not run.pictures
+    pushed = publish.push(run.model, "alice/model", license="mit")
+    assert set(pushed.files) == MODEL
+    assert len(pushed.notes) == 3
+
+
+def test_a_picture_that_was_drawn_over_is_not_published(hub: Any, run: vaekit.Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "faces.npy", np.random.default_rng(0).integers(0, 256, (2000, 8, 8), dtype=np.uint8))
+    asked = ("--only", "reconstructions")
+    assert _run("figures", str(run.path), f"npy:{tmp_path}/faces.npy", *asked).exit_code == 0
+    assert "reconstructions.png" not in publish.push(run.model, "alice/model", license="mit").files
+    assert _run("figures", str(run.path), *asked, "--output", str(tmp_path)).exit_code == 0
+    assert _run("figures", str(run.path), *asked).exit_code == 0
+    assert "reconstructions.png" in publish.push(run.model, "alice/model", license="mit").files
+
+
+def test_a_training_that_was_stopped_is_told(hub: Any, run: vaekit.Run) -> None:
+    run.note(status="interrupted")
+    run.model.push_to_hub("alice/model", license="mit")
+    text = _there(hub, "alice/model")[0]["README.md"].decode()
+    assert "--epochs 1\n```\n\nTraining was stopped in epoch 2.\n" in text
+    run.cut(1)
+    assert run.tested is None
+
+
+def test_where_a_run_cannot_be_written_its_numbers_are_told_all_the_same(run: vaekit.Run) -> None:
+    for name in ("evaluation.json", "figures.json"):
+        (run.path / name).unlink(missing_ok=True)
+        (run.path / name).mkdir()
+    result = _run("evaluate", str(run.path), "-k", "1", "-n", "2", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["examples"] == 100
+    assert result.stderr.index("report ") < result.stderr.index("evaluation.json")
+    assert "evaluation.json cannot be written" in result.stderr
+    result = _run("figures", str(run.path), "--only", "samples")
+    assert result.exit_code == 0
+    assert "figures.json cannot be written" in result.stderr
 
 
 def test_an_evaluation_is_of_the_weights_that_were_loaded(run: vaekit.Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,13 +579,25 @@ def test_pictures_of_private_data_stay_at_home(hub: Any, tmp_path: Path) -> None
     pushed = publish.push(run.model, "alice/model", license="mit")
     assert "reconstructions.png" not in pushed.files
     assert "samples.png" in pushed.files
-    assert "not published, since examples of your data can be seen there: reconstructions.png" in pushed.notes
+    assert "not published, since examples of the data can be seen there: reconstructions.png" in pushed.notes
     files, _ = _there(hub, "alice/model")
     assert str(tmp_path).encode() not in b"".join(files.values())
     text = files["README.md"].decode()
     assert "$ vaekit train npy:PATH " in text
     assert "PATH stands for where the data are." in text
     assert "datasets" not in _card(text).data.to_dict()
+    assert "npy" not in text.replace("npy:PATH", "")
+    found = _card(text).data.eval_results[0]
+    assert (found.dataset_type, found.dataset_name) == ("other", "a data set of its author's")
+    assert "Trained on 20 examples of a data set of its author's" in text
+
+
+def test_examples_whose_terms_forbid_it_are_not_passed_on(hub: Any, run: vaekit.Run) -> None:
+    for path in (run.path / "model" / "config.json", run.path / "run.json"):
+        path.write_text(path.read_text().replace('"name": "digits"', '"name": "celeba"'))
+    pushed = publish.push(run.model, "alice/model", license="mit")
+    assert set(pushed.files) == MODEL | {"curves.png", "manifold.png", "samples.png"}
+    assert "not published, since examples of the data can be seen there: reconstructions.png" in pushed.notes
 
 
 def test_what_only_has_the_name_of_a_picture_is_left_out(hub: Any, run: vaekit.Run, tmp_path: Path) -> None:
@@ -510,8 +673,10 @@ def _cells(text: str) -> list[list[str]]:
             {"context": {"name": "labels", "classes": 4}, "likelihood": "gaussian"},
             "svhn",
             {"conditional", "labels"},
-            True,
+            False,
         ),
+        ((1, 6, 5), {}, "idx", {"vae"}, True),
+        ((1, 6, 5), {}, "sprites", {"vae"}, True),
         ((7, 3), {"encoder": "lstm", "likelihood": "gaussian"}, "npz", {"lstm"}, False),
         ((5,), {"likelihood": "laplace"}, None, {"laplace"}, False),
         ((4, 6, 5), {"likelihood": "gaussian"}, "npy", set(), False),
@@ -527,7 +692,12 @@ def test_the_card_says_what_the_model_is(
     assert card.data.library_name == "vaekit"
     assert tags <= set(card.data.tags)
     assert ("conditional" in card.data.tags) == model.conditional
-    assert (card.data.pipeline_tag == "unconditional-image-generation") == task
+    assert card.data.pipeline_tag == ("unconditional-image-generation" if task else None)
+    assert {result.task_type for result in card.data.eval_results} == {card.data.pipeline_tag or "other"}
+    named = data in ("mnist", "svhn", "sprites")
+    assert {result.dataset_name for result in card.data.eval_results} == {data if named else "a data set of its author's"}
+    assert card.data.eval_results[0].dataset_type == (card.data.datasets or [data if named else "other"])[0]
+    assert named or data is None or f"of {data}" not in card.text + folder_card(model, model.config)
     assert card.data.datasets == {"mnist": ["ylecun/mnist"], "svhn": ["ufldl-stanford/svhn"]}.get(data)
     assert card.data.metrics == ["nelbo", "nll"]
     assert [result.metric_value for result in card.data.eval_results] == [12.3457, -3.0]
@@ -600,7 +770,7 @@ def test_push_on_the_command_line(hub: Any, run: vaekit.Run) -> None:
     assert _there(hub, "alice/model", branch="v1")[1][0]["title"] == "hello"
     result = _run("push", str(run.path / "model"), "alice/model2", "--license", "mit")
     assert f"{hub.url}/alice/model2/commit/" in result.stdout
-    assert "vaekit info alice/model2" in result.stdout
+    assert "vaekit info alice/model2\n" in result.stdout
     assert "space" not in told
     with pytest.raises(ConfigError, match="leave out --space or --create-pr"):
         _run("push", str(run.path), "alice/model", "--space", "--create-pr")
@@ -608,6 +778,10 @@ def test_push_on_the_command_line(hub: Any, run: vaekit.Run) -> None:
         _run("push", str(run.path), "alice/model3")
     result = _run("push", str(run.path), "alice/model2", "--license", "apache-2.0", "--create-pr")
     assert f"{hub.url}/alice/model2/discussions/1" in result.stdout
+    assert "look at the pull request" in result.stdout
+    assert "vaekit info" not in result.stdout
+    result = _run("push", str(run.path), "alice/model2", "--license", "mit", "--revision", "dev")
+    assert "vaekit info alice/model2@dev\n" in result.stdout
 
 
 def test_no_command_takes_a_token() -> None:
@@ -678,15 +852,37 @@ def test_a_space_of_a_model_that_is_there_pushes_no_model(hub: Any, make: Callab
     assert "license" not in _card(files["README.md"]).data.to_dict()
     assert "vaekit-lstm==" in files["requirements.txt"].decode()
     assert "vaekit-losses" not in files["requirements.txt"].decode()
+    for asked in (("alice/model", "--revision", "dev"), ("alice/model@dev",)):
+        with pytest.raises(ConfigError, match="only its Space is pushed: leave out the revision dev"):
+            _run("push", "alice/model", *asked, "--space")
+    assert _run("push", "alice/model", "alice/model", "--space", "--license", "mit", "--message", "hello").exit_code == 0
+    assert _there(hub, "alice/model", "spaces")[1][0]["title"] == "hello"
 
 
 def test_the_space_of_a_private_model_is_private_and_says_what_it_needs(hub: Any, make: Callable[..., vaekit.VAE]) -> None:
     model = make()
-    pushed = publish.push(model, "alice/model", license="mit", private=True)
-    _, notes = space.push("alice/model", pushed.commit, model.config, private=True)
-    assert "secret HF_TOKEN" in notes[0]
+    publish.push(model, "alice/model", license="mit", private=True)
+    assert "secret HF_TOKEN" in _run("push", "alice/model", "alice/model", "--space").stderr
     assert hub.state.repo("spaces", "alice", "model").state["private"]
     assert "preload_from_hub" not in _there(hub, "alice/model", "spaces")[0]["README.md"].decode()
+    pushed = publish.push(model, "alice/other", license="mit", private=True)
+    hub.put("alice/other", {"README.md": b"---\nsdk: gradio\n---\n"}, kind="spaces")
+    before = _there(hub, "alice/other", "spaces")
+    with pytest.raises(HubError, match="the Space alice/other is there already and is public, not private: change that in"):
+        space.push("alice/other", pushed.commit, model.config)
+    assert _there(hub, "alice/other", "spaces") == before
+    space.push("alice/other", pushed.commit, model.config, private=False)
+    assert not hub.state.repo("spaces", "alice", "other").state["private"]
+
+
+def test_a_space_loads_nothing_but_the_model_beforehand(hub: Any, make: Callable[..., vaekit.VAE]) -> None:
+    model = make()
+    model.push_to_hub("alice/model", license="mit")
+    names = ("model.pkl", "model_old.safetensors", "model,x.safetensors", "model.safetensors.bak", "xmodel.safetensors")
+    commit = hub.put("alice/model", {**_there(hub, "alice/model")[0], **dict.fromkeys(names, b"x")})
+    space.push("alice/model", commit, model.config)
+    front = _card(_there(hub, "alice/model", "spaces")[0]["README.md"]).data.to_dict()
+    assert front["preload_from_hub"] == [f"alice/model config.json,model.safetensors {commit}"]
 
 
 def test_parts_of_others_are_no_requirement_of_a_space() -> None:

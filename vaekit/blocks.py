@@ -1,13 +1,16 @@
 """Blocks in which torch is in a state that is put back after them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from threading import RLock
 
 import torch
 from torch import Tensor, nn
 
 from vaekit.errors import ConfigError
+from vaekit.shapes import Shape
 
 DRAWING = RLock()
 """Held while torch's generators are seeded, and while plugins load, which may draw: one thread at a time."""
@@ -44,6 +47,25 @@ def evaluation(module: nn.Module) -> Iterator[None]:
     finally:
         for m in training:
             m.training = True
+
+
+@contextmanager
+def afforded(shape: Shape) -> Iterator[None]:
+    """A block that works on data of a shape; where memory for that cannot be had, the error says how much they take.
+
+    Raises:
+        ConfigError: in place of torch's own error.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        wanted = re.search(r"[Tt]ried to allocate ([0-9.]+ \w+)", str(error))
+        if wanted is None and not isinstance(error, MemoryError):
+            raise
+        asked = f", and {wanted[1]} were asked for" if wanted else ""
+        raise ConfigError(
+            f"there is not the memory: an example of shape {tuple(shape)} takes {4 * prod(shape):,} bytes{asked}; ask for fewer"
+        ) from None
 
 
 class Randomness:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from vaekit.config import DEFAULTS, Config
 from vaekit.errors import short
+from vaekit.known import UNNAMED
 from vaekit.model import VAE
 
 
@@ -37,8 +38,16 @@ def what(model: VAE, config: Config) -> str:
     total = sum(p.numel() for p in model.parameters())
     kind = "images" if of_images(config) else "data"
     told = ", told what class each is of" if model.conditional else ""
-    of = f" of {config.data.name}" if config.data else ""
+    of = f" of {name}" if (name := name_of_data(config)) else ""
     return f"A variational autoencoder{of}: {kind} of shape {tuple(config.data_shape)}{told}. {total:,} parameters."
+
+
+def name_of_data(config: Config) -> str:
+    """What the data are called, as part of a sentence; nothing where that is not known."""
+    return "" if config.data is None else NO_NAME if config.data.name in UNNAMED else config.data.name
+
+
+NO_NAME = "a data set of its author's"
 
 
 def made_with(versions: Mapping[str, str]) -> str:
@@ -76,7 +85,7 @@ def data(config: Config) -> str:
         "bytes divided by 255" if data.bytes else "",
         f"made binary ({data.binarize})" if data.binarize != "none" else "",
     ]
-    said = "; ".join([f"Trained on {data.examples:,} examples of {data.name}", *filter(None, done)]) + "."
+    said = "; ".join([f"Trained on {data.examples:,} examples of {name_of_data(config)}", *filter(None, done)]) + "."
     if data.classes:
         more = f" and {len(data.classes) - _CLASSES:,} more" if len(data.classes) > _CLASSES else ""
         said += f" Classes: {', '.join(map(plain, data.classes[:_CLASSES]))}{more}."

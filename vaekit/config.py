@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from vaekit import strictjson
-from vaekit.errors import ConfigError
+from vaekit.errors import ConfigError, short
 from vaekit.files import likeness
 from vaekit.options import Options
 
@@ -36,7 +36,10 @@ _NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 Name = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=64)]
 Text = Annotated[str, Field(max_length=64), AfterValidator(_printable)]
 Side = Annotated[int, Field(ge=1, le=65536)]
+Package = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=64)]
+Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.!+_-]*[A-Za-z0-9])?$", max_length=64)]
 Spec = dict[str, JsonValue]
+_FROM_JSON = "from JSON"
 
 
 class DataInfo(Options):
@@ -64,6 +67,10 @@ class DataInfo(Options):
     grey: bool = False
     bytes: bool = False
 
+    @classmethod
+    def _called(cls) -> str:
+        return "config: data"
+
 
 class Config(Options):
     """Everything that rebuilds a model but its weights.
@@ -90,12 +97,14 @@ class Config(Options):
     likelihood: Spec = {"name": DEFAULTS["likelihood"]}
     loss: Spec = {"name": DEFAULTS["loss"]}
     data: DataInfo | None = None
-    plugins: Annotated[dict[Text, Text], Field(max_length=100)] = {}
+    plugins: Annotated[dict[Package, Version], Field(max_length=100)] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def _by_name(cls, given: Any) -> Any:
-        """Parts by name alone are welcome."""
+    def _by_name(cls, given: Any, info: ValidationInfo) -> Any:
+        """Parts by name alone are welcome; those of a file are checked already."""
+        if info.context == _FROM_JSON:
+            return given
         return {key: as_spec(key, value) if key in DEFAULTS else value for key, value in dict(given).items()}
 
     @field_validator(*DEFAULTS)
@@ -103,7 +112,7 @@ class Config(Options):
     def _named(cls, spec: Spec) -> Spec:
         name = spec.get("name")
         if not isinstance(name, str) or not is_name(name):
-            raise ValueError(f"a part's name is lower-case letters and digits with hyphens, not {name!r}")
+            raise ValueError(f"a part's name is lower-case letters and digits with hyphens, not {short(repr(name))}")
         return spec
 
     @field_validator("data_shape")
@@ -131,7 +140,7 @@ class Config(Options):
             raise ConfigError(f"config: no vaekit format version: this is not a model that vaekit saved{likeness((), value)}")
         if version > FORMAT:
             raise ConfigError(
-                f"config: format {version} is newer than this vaekit reads ({FORMAT}): pip install --upgrade vaekit"
+                f"config: format {short(version)} is newer than this vaekit reads ({FORMAT}): pip install --upgrade vaekit"
             )
         absent = [name for name in ("data_shape", *DEFAULTS) if name not in value]
         if absent:
@@ -139,7 +148,7 @@ class Config(Options):
         for kind in DEFAULTS:
             if not isinstance(value[kind], dict) or "name" not in value[kind]:
                 raise ConfigError(f"config: {kind} must be an object with a name")
-        return cls(**value)
+        return cls.model_validate(value, context=_FROM_JSON)
 
     def to_json(self) -> str:
         """The config as JSON, every option on its line."""
@@ -160,7 +169,7 @@ def as_spec(kind: str, given: Any) -> Spec:
     if isinstance(given, str):
         return {"name": given}
     if not isinstance(given, Mapping):
-        raise ConfigError(f"{kind}: give a name or a mapping of options, not {given!r}")
+        raise ConfigError(f"{kind}: give a name or a mapping of options, not {short(repr(given))}")
     try:
         plain: Spec = strictjson.loads(json.dumps({"name": DEFAULTS[kind], **given}))
     except (TypeError, ValueError) as error:

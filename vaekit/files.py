@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from vaekit.errors import CheckpointError
+from vaekit.errors import CheckpointError, short
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 INDEX = "model.safetensors.index.json"
@@ -112,7 +112,7 @@ def likeness(names: Collection[str], config: Mapping[str, Any] | None = None) ->
         if files & set(names) or marks & keys:
             return f"; it seems to be {what}"
     pickles = sorted(name for name in names if name.endswith(_PICKLES))
-    return f"; it holds pickles such as {pickles[0]}, which can run code and which vaekit never opens" if pickles else ""
+    return f"; it holds pickles such as {short(pickles[0])}, which can run code and which vaekit never opens" if pickles else ""
 
 
 _KINDS: list[tuple[str, set[str], set[str]]] = [

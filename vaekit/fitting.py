@@ -290,6 +290,7 @@ def _train(run: Run, work: _Work, progress: Progress) -> None:
     saved = time.monotonic()
     finished: _State | None = None
     status = "failed"
+    better = False
     try:
         with progress:
             for report in trainer.run(work.batches("train"), work.batches("validation"), progress.every):
@@ -298,11 +299,15 @@ def _train(run: Run, work: _Work, progress: Progress) -> None:
                     run.log(_row(report))
                 if report.best:
                     io.save(model, run.path / "model")
+                    better = True
                 if report.split == "train":
                     continue
                 if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                     checkpoint.write(checkpoints, *trainer.state())
                     saved, finished = time.monotonic(), None
+                    if better:
+                        run.note(trained=run.weights)
+                        better = False
                 else:
                     finished = _copied(trainer.state())
         checkpoint.write(checkpoints, *trainer.state())
@@ -314,8 +319,9 @@ def _train(run: Run, work: _Work, progress: Progress) -> None:
             checkpoint.write(checkpoints, *finished)
         if not (run.path / "model").exists() and all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             io.save(model, run.path / "model")
+            better = True
     finally:
-        run.note(status=status)
+        run.note(status=status, **({"trained": run.weights} if better else {}))
         run.tabulate()
     if (run.path / "model").exists():
         _finish(run, work)
@@ -330,14 +336,16 @@ def _copied(state: _State) -> _State:
 
 
 def _finish(run: Run, work: _Work) -> None:
-    """The test bound of the best model, the table of metrics, and the pictures."""
+    """The test bound of the best model, the table of metrics, and the pictures; and of which weights they are."""
+    weights = run.weights
     model = run.model.to(work.trainer.device)
     terms = bound(model, work.batches("test"), seed=work.options.seed)
     run.log({"epoch": work.trainer.epoch, "step": work.trainer.steps, "split": "test", **terms})
+    run.note(tested=weights)
     run.tabulate()
     shown = work.data.test.take(some(len(work.data.test), 50))
     x, y = next(iter(Batches(shown, 50, device=work.trainer.device)))
-    figures.write(run.path / "figures", model, x, y, run.metrics)
+    run.drew(figures.write(run.path / "figures", model, x, y, run.metrics), weights)
 
 
 def _heading(run: Run, work: _Work) -> str:

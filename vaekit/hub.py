@@ -33,7 +33,7 @@ def split(repo: str, revision: str | None = None) -> tuple[str, str | None]:
     """
     name, at, inside = repo.partition("@")
     if not _is_repo(name):
-        raise ConfigError(f"{scrubbed(short(repo))!r} is not a repo on the Hub: give user/model or user/model@revision")
+        raise ConfigError(f"{short(scrubbed(repo))!r} is not a repo on the Hub: give user/model or user/model@revision")
     for wanted in ([inside] if at else []) + ([revision] if revision is not None else []):
         if not _is_revision(wanted):
             raise ConfigError(f"{short(wanted)!r} is not a revision: give a branch, a tag or a commit")
@@ -47,9 +47,16 @@ def client(token: str | bool | None = None) -> "HfApi":
 
     Args:
         token: of the account; True for the one that `hf auth login` saved, False for none.
+
+    Raises:
+        ConfigError: where the token is none that could be sent; it is not shown.
     """
     from huggingface_hub import HfApi
 
+    if isinstance(token, str):
+        token = token.strip()
+        if not re.fullmatch("[!-~]+", token):
+            raise ConfigError("the token is none of the Hub's: give one line of letters, digits and signs, without blanks")
     return HfApi(library_name="vaekit", library_version=version("vaekit"), token=token)
 
 
@@ -75,10 +82,10 @@ def explained(
 
 def scrubbed(text: str, token: str | bool | None = None) -> str:
     """The text without anything that is a token."""
-    for secret in (token, os.environ.get("HF_TOKEN")):
-        if isinstance(secret, str) and secret:
-            text = text.replace(secret, _HIDDEN)
-    return re.sub(r"\b(hf|api_org)_[A-Za-z0-9]{16,}", _HIDDEN, text)
+    for secret in (token, os.environ.get("HF_TOKEN"), _saved_token()):
+        if isinstance(secret, str) and secret.strip():
+            text = text.replace(secret, _HIDDEN).replace(secret.strip(), _HIDDEN)
+    return re.sub(r"\b(hf|api_org)_[\w.-]{16,}", _HIDDEN, text)
 
 
 def endpoint() -> str:
@@ -95,10 +102,22 @@ def cache() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
+def _saved_token() -> str:
+    """The token that `hf auth login` wrote; the client's own look-up may ask the network for a new one."""
+    from huggingface_hub import constants
+
+    try:
+        return Path(constants.HF_TOKEN_PATH).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
 def _explanation(error: Exception, repo: str, revision: str | None, folder: Path) -> str:
     from huggingface_hub import errors
 
-    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+    causes = _causes(error)
+    answer = next((cause for cause in causes if isinstance(cause, errors.HfHubHTTPError)), None)
+    status = answer.response.status_code if answer else None
     at = f"at {endpoint()}"
     log_in = "log in with `hf auth login`, or set HF_TOKEN"
     if isinstance(error, errors.GatedRepoError):
@@ -114,21 +133,20 @@ def _explanation(error: Exception, repo: str, revision: str | None, folder: Path
     if status == 401:
         return f"the Hub {at} does not know the token: {log_in} anew, or unset HF_TOKEN to go without"
     if status == 403:
-        return f"the account of the token may not do that to {repo}: use a token with the right to; {_said(error)}"
+        return f"the account of the token may not do that to {repo}: use a token with the right to; {_said(answer or error)}"
     if status == 412:
         return f"{repo} has changed in the meantime: look at what is new there, then do it again"
     if status == 429:
         return f"too many requests {at}: wait some minutes, then do it again; a token raises the limit"
     if status is not None and status >= 500:
-        return f"the Hub {at} is out of order (status {status}): try later; {_said(error)}"
+        return f"the Hub {at} is out of order (status {status}): try later; {_said(answer or error)}"
     if status == 404:
         return f"{endpoint()} does not know what was asked of it: is it a Hub? correct or unset HF_ENDPOINT"
     if status is not None:
-        return f"the Hub {at} refuses it (status {status}): {_said(error)}"
+        return f"the Hub {at} refuses it (status {status}): {_said(answer or error)}"
     if isinstance(error, errors.LocalTokenNotFoundError):
         return f"no token is here: {log_in}"
     nowhere = f"{repo}{f'@{revision}' if revision else ''} is neither in the cache {folder} nor a folder here"
-    causes = _causes(error)
     number = next((cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno), None)
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: free some of {folder}, or set HF_HOME to a folder on another disk"
@@ -167,7 +185,7 @@ def _is_network(error: BaseException) -> bool:
 def _said(error: BaseException) -> str:
     """What the Hub or the system said, in one short line."""
     said = getattr(error, "server_message", None) or str(error) or type(error).__name__
-    return short(re.sub(r"\(Request ID: [^)]*\)", "", str(said)), 200)
+    return short(scrubbed(re.sub(r"\(Request ID: [^)]*\)", "", str(said))), 200)
 
 
 def _is_repo(text: str) -> bool:
@@ -176,8 +194,9 @@ def _is_repo(text: str) -> bool:
     return fine and len(text) <= 96 and "--" not in text and ".." not in text and not text.endswith(".git")
 
 
-def _is_revision(text: str) -> bool:
+def _is_revision(given: object) -> bool:
     """The name of a branch, a tag, a commit or `refs/pr/1`; it is also a path in the client's cache."""
+    text = given if isinstance(given, str) else ""
     return re.fullmatch(r"\w[\w.+-]*(/\w[\w.+-]*)*", text, re.ASCII) is not None and ".." not in text and len(text) <= 200
 
 

@@ -4,33 +4,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vaekit.card import architecture, data, made_with, of_images, plain, python, what
+from vaekit.card import NO_NAME, architecture, data, made_with, name_of_data, of_images, plain, python, what
 from vaekit.config import DEFAULTS, Config
-from vaekit.known import EXTRAS
+from vaekit.known import EXTRAS, UNNAMED
 from vaekit.model import VAE
 
 PICTURES = {
     "samples.png": "New examples: the mean of p(x|z) at draws from the prior.",
     "reconstructions.png": "Test examples above their reconstructions.",
     "manifold.png": "The mean of p(x|z) over the plane of the two latent dimensions.",
-    "animation.gif": "A way through the latent space from one test example to the next.",
+    "interpolation.gif": "A way through the latent space from one test example to the next.",
     "curves.png": "The negative ELBO, the reconstruction and the KL during training, in nats per example.",
 }
 """What a card can show of a run's figures, by their names there and beside the card."""
-OF_DATA = ("reconstructions.png", "animation.gif")
+OF_DATA = ("reconstructions.png", "interpolation.gif")
 """Those among them that show examples of the data."""
-PUBLIC = {
-    "digits": None,
-    "sprites": None,
+PUBLIC = ("digits", "sprites", "mnist", "fashion-mnist", "kmnist", "emnist-letters", "cifar10", "svhn")
+"""Data sets whose examples may be passed on; not celeba, whose terms forbid it."""
+_IDS = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
-    "kmnist": None,
-    "emnist-letters": None,
     "cifar10": "uoft-cs/cifar10",
     "svhn": "ufldl-stanford/svhn",
-    "celeba": None,
 }
-"""Data sets whose examples anybody may see, with their ids on the Hub where those are known."""
+"""Of data sets on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,11 @@ class About:
     Args:
         repo: where the model is found.
         license: its id on the Hub.
+        revision: the branch where it is not the main one.
+        origin: the repo and commit that the model was loaded from, where that is another repo.
         numbers: what was measured of these weights on the test set of their data, named as `vaekit.evaluate` names them.
         command: that trains such a model again.
+        stopped: the epoch in which training was stopped, where it was.
         remark: on what its bound is of.
         pictures: names in PICTURES of files beside the card.
         versions: of what the model was trained with, besides those of its plugins.
@@ -49,11 +49,19 @@ class About:
 
     repo: str
     license: str
+    revision: str | None = None
+    origin: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    stopped: int | None = None
     remark: str = ""
     pictures: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """What loads the model."""
+        return f"{self.repo}@{self.revision}" if self.revision not in (None, "main") else self.repo
 
 
 def hub_card(model: VAE, config: Config, about: About) -> str:
@@ -62,6 +70,7 @@ def hub_card(model: VAE, config: Config, about: About) -> str:
         f"---\n{_metadata(config, about)}\n---",
         f"# {plain(about.repo.rpartition('/')[2])}",
         what(model, config),
+        f"It comes from `{about.origin}`." if about.origin else "",
         *(_picture(name) for name in PICTURES if name in about.pictures and name != "curves.png"),
         *_use(model, config, about),
         "## Architecture",
@@ -76,15 +85,16 @@ def hub_card(model: VAE, config: Config, about: About) -> str:
 def _metadata(config: Config, about: About) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
-    images = of_images(config)
-    data = config.data.name if config.data else "data"
-    identity = PUBLIC.get(data)
+    conditional = config.context["name"] != "none"
+    task = _TASK if of_images(config) and not conditional else None
+    data = config.data.name if config.data else UNNAMED[0]
+    identity = _IDS.get(data)
     bounded = {"k": _number(about.numbers.get("k")), "examples": _number(about.numbers.get("nll_examples"))}
     results = [
         EvalResult(
-            task_type=_TASK if images else "other",
-            dataset_type=identity or data,
-            dataset_name=data,
+            task_type=task or "other",
+            dataset_type=identity or ("other" if data in UNNAMED else data),
+            dataset_name=name_of_data(config) or NO_NAME,
             dataset_split="test",
             metric_type=name,
             metric_name=f"{title}, {unit}",
@@ -98,8 +108,9 @@ def _metadata(config: Config, about: About) -> str:
     written = ModelCardData(
         library_name="vaekit",
         license=about.license,
-        pipeline_tag=_TASK if images else None,
-        tags=["vae", *parts, *(["conditional"] if config.context["name"] != "none" else [])],
+        pipeline_tag=task,
+        tags=["vae", *parts, *(["conditional"] if conditional else [])],
+        base_model=about.origin.partition("@")[0] or None,
         datasets=[identity] if identity else None,
         metrics=[result.metric_type for result in results] or None,
         model_name=about.repo.rpartition("/")[2] if results else None,
@@ -130,11 +141,11 @@ def _use(model: VAE, config: Config, about: About) -> Iterator[str]:
     yield f'```console\n$ pip install "vaekit[{",".join(extras)}]"\n```' if extras else "```console\n$ pip install vaekit\n```"
     if others:
         yield f"Other parts come from {', '.join(others)}, not of the vaekit project; installing a package runs its code."
-    yield python(model, about.repo)
+    yield python(model, about.where)
     drawn = of_images(config) or len(config.data_shape) == 2
     label = " --label 0" if model.conditional else ""
-    sample = f"$ vaekit sample {about.repo}{label}\n" if drawn else ""
-    yield f"```console\n$ vaekit info {about.repo}\n{sample}```"
+    sample = f"$ vaekit sample {about.where}{label}\n" if drawn else ""
+    yield f"```console\n$ vaekit info {about.where}\n{sample}```"
     yield "Loading runs no code from this repository: it holds a config, which names parts that are installed, and weights."
 
 
@@ -150,6 +161,8 @@ def _training(config: Config, about: About) -> Iterator[str]:
         yield f"```console\n$ {about.command}\n```"
         if ":PATH" in about.command:
             yield "PATH stands for where the data are."
+    if about.stopped is not None:
+        yield f"Training was stopped in epoch {about.stopped:,}."
     yield made_with({**config.plugins, **about.versions})
     if "curves.png" in about.pictures:
         yield _picture("curves.png")
@@ -160,7 +173,7 @@ def _measured(model: VAE, config: Config, about: About) -> Iterator[str]:
     if not rows:
         return
     examples = _number(about.numbers.get("examples"))
-    of = f" of {config.data.name}" if config.data else ""
+    of = f" of {name}" if (name := name_of_data(config)) else ""
     many = f", {examples:,.0f} examples" if examples is not None else ""
     yield "## Numbers"
     yield f"On the test set{of}{many}; in nats per example, sums over dimensions, where nothing else is said."
@@ -186,7 +199,7 @@ def _rows(numbers: Mapping[str, Any], conditional: bool) -> Iterator[tuple[str, 
 
 
 def _limits(config: Config, about: About) -> Iterator[str]:
-    of = f"{config.data.examples:,} examples of {config.data.name}" if config.data else "its training data"
+    of = f"{config.data.examples:,} examples of {name_of_data(config)}" if config.data else "its training data"
     said = [
         "A small generative model, for study and for trying things out; nobody has tested it for uses that people depend on.",
         f"It knows {of} and nothing else. What is rare or wrong there is rare or wrong in what it draws.",

@@ -6,6 +6,7 @@ device says what tensors there must be, and only then are weights fetched and me
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import torch
 from packaging.version import InvalidVersion, Version
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,7 +22,7 @@ from vaekit import hub, strictjson, weights
 from vaekit.blocks import find_device
 from vaekit.card import card
 from vaekit.config import DEFAULTS, Config
-from vaekit.errors import CheckpointError, ConfigError, UnknownPart, VaekitError, short
+from vaekit.errors import CheckpointError, ConfigError, HubError, UnknownPart, VaekitError, short
 from vaekit.files import CARD, CONFIG, INDEX, WEIGHTS, File, Files, Folder, likeness
 from vaekit.known import EXTRAS
 from vaekit.model import VAE
@@ -86,15 +88,18 @@ def pull(
     revision: str | None = None,
     token: str | bool | None = None,
     max_bytes: int = MOST_WEIGHTS,
+    note: Callable[[str], object] = warnings.warn,
 ) -> Path:
     """Write a model of the Hub as a model folder, once all of it has been checked as `load` does.
 
     Args:
         repo: `user/model` or `user/model@revision`.
-        folder: to write; named as the model where there is none. One that holds only a model is replaced.
+        folder: to write; named as the model where there is none. One that holds only a model of vaekit is replaced, unless
+            it is of a run.
         revision: a branch, a tag or a commit.
         token: for the Hub.
         max_bytes: of memory that the config may ask for.
+        note: is told of a card that cannot be had; the model is written without it.
 
     Returns:
         The folder.
@@ -104,27 +109,32 @@ def pull(
         VaekitError: as for `load`.
     """
     name, revision = hub.split(repo, revision)
-    target = Path(folder or name.partition("/")[2]).expanduser()
+    target = _spelt(folder or name.partition("/")[2])
     _check_replaceable(target)
     snapshot = Snapshot(name, revision, token=token)
     _, used = _load(snapshot, "cpu", None, max_bytes)
     if snapshot.first_of(CARD):
-        used[CARD] = snapshot.get(CARD, 0, strictjson.MOST_BYTES)
+        try:
+            used[CARD] = snapshot.get(CARD, 0, strictjson.MOST_BYTES)
+        except CheckpointError as error:
+            note(f"the card is left out: {error}")
     partial, former = (target.with_name(f".{target.name}.{what}-{os.getpid()}") for what in ("new", "old"))
     try:
         partial.mkdir(parents=True)
         for inside, file in used.items():
             shutil.copyfile(file.path, partial / inside)
-        if target.exists():
+        if os.path.lexists(target):
             target.replace(former)
+            _check_replaceable(former, target)
         partial.replace(target)
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written: {error.strerror or error}") from None
     finally:
         if former.exists() and not target.exists():
             former.replace(target)
-        for scratch in (partial, former):
-            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+    if former.exists():
+        _remove_model(former)
     return target
 
 
@@ -138,6 +148,7 @@ class Overview:
         parameters: by kind; none where parts are missing.
         bytes: of all weights; 0 where parts are missing.
         missing: what each missing part needs, by kind.
+        lacking: why no weights can be read of it; empty where they are there, or where that is not known.
         installed: the version of each package that the config names; none where it is not installed.
         reported: what the card on the Hub reports of it: the data set, the metric and the value.
     """
@@ -147,6 +158,7 @@ class Overview:
     parameters: dict[str, int]
     bytes: int
     missing: dict[str, str]
+    lacking: str
     installed: dict[str, str | None]
     reported: list[tuple[str, str, float]]
 
@@ -173,7 +185,7 @@ def look(repo_or_path: str | Path, *, revision: str | None = None, token: str | 
         size = weights.size_of(expected.values())
     installed = {package: _installed(package) for package in config.plugins}
     results = reported(files) if isinstance(files, Snapshot) else []
-    return Overview(config, files.source, parameters, size, missing, installed, results)
+    return Overview(config, files.source, parameters, size, missing, _lacking(files), installed, results)
 
 
 def find_files(
@@ -205,6 +217,14 @@ def find_files(
     return Folder(model_folder(given))
 
 
+def _lacking(files: Files) -> str:
+    try:
+        there = files.first_of(WEIGHTS, INDEX)
+    except HubError:
+        return ""
+    return "" if there else f"no {WEIGHTS}{likeness(files.names())}"
+
+
 def _is_local(given: str | Path) -> bool:
     """Whether a folder here is meant rather than a repo: never a guess."""
     if isinstance(given, Path) or given == "latest":
@@ -217,15 +237,15 @@ def _is_local(given: str | Path) -> bool:
 def _load(files: Files, device: str, dtype: torch.dtype | None, max_bytes: int) -> tuple[VAE, dict[str, File]]:
     """The model, and the files that it was made of under the names they have in a model folder."""
     target = find_device(device)
-    if dtype is not None and not dtype.is_floating_point:
-        raise ConfigError(f"a model cannot be of {dtype}: give a dtype of floating point")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ConfigError(f"a model cannot be of {short(repr(dtype))}: give a dtype of floating point, such as torch.float16")
     config = _config(files)
     made, expected = _expected(config, files)
     held = weights.size_of((*made.parameters(), *made.buffers()))
     if held > max_bytes:
         raise CheckpointError(
             f"{files.source}: its config asks for {held:,} bytes of memory, more than the {max_bytes:,} allowed: "
-            "give a larger max_bytes where that is meant"
+            "where that is meant, vaekit.load(..., max_bytes=...) in Python allows it"
         )
     found = weights.find(files, expected)
     with torch.random.fork_rng([]):
@@ -245,7 +265,7 @@ def save(model: VAE, folder: str | Path) -> Path:
     Returns:
         The folder.
     """
-    folder = Path(folder).expanduser()
+    folder = _spelt(folder)
     config = model.config or describe(model)
     dtype = str(next(iter(model.parameters()), model.context.empty).dtype).removeprefix("torch.")
     config = config.model_copy(update={"dtype": dtype})
@@ -255,7 +275,7 @@ def save(model: VAE, folder: str | Path) -> Path:
         write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": "pt"}))
         write_whole(folder / CARD, lambda path: path.write_text(card(model, config), encoding="utf-8"))
         write_whole(folder / CONFIG, lambda path: path.write_text(config.to_json(), encoding="utf-8"))
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from None
     return folder
 
@@ -279,30 +299,33 @@ def model_folder(given: str | Path) -> Path:
         CheckpointError: saying what there is instead.
     """
     run = run_of(given)
-    folder = run / "model" if run else Path(given).expanduser()
+    folder = run / "model" if run else _spelt(given)
     if run and not folder.is_dir():
         raise CheckpointError(f"{run} holds no model: it was stopped before its first epoch was done")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise CheckpointError(
-            f"no folder {hub.scrubbed(short(given))}, nor is that a repo on the Hub, user/model or user/model@revision: "
+            f"no folder {short(hub.scrubbed(str(given)))}, nor is that a repo on the Hub, user/model or user/model@revision: "
             "give a run, a model folder, a repo, or 'latest' for the newest run under ./runs"
         )
     if not os.path.lexists(folder / CONFIG):
-        raise CheckpointError(f"{folder} holds no model: there is no {CONFIG}{likeness(Folder(folder).names())}")
+        hidden = ""
+        if isinstance(given, str) and hub.is_id(given) and "@" not in given:
+            hidden = f"; the folder hides the repo of that name: {given}@main is the one on the Hub"
+        raise CheckpointError(f"{folder} holds no model: there is no {CONFIG}{likeness(Folder(folder).names())}{hidden}")
     return folder
 
 
 def run_of(given: str | Path) -> Path | None:
     """The run that a person means by a model: its directory, its model folder, or `latest`; None for a model without a run."""
-    folder = Path(given).expanduser()
+    folder = _spelt(given)
     if str(given) == "latest" and not folder.exists():
         runs = [path.parent for path in Path("runs").glob("*/run.json")]
         if not runs:
             raise CheckpointError("there is no run under ./runs yet: vaekit train digits")
         return max(runs, key=lambda run: (run / "run.json").stat().st_mtime_ns)
-    if (folder / "run.json").is_file():
+    if os.path.isfile(folder / "run.json"):
         return folder
-    return folder.parent if folder.name == "model" and (folder.parent / "run.json").is_file() else None
+    return folder.parent if folder.name == "model" and os.path.isfile(folder.parent / "run.json") else None
 
 
 def run_folder(given: str | Path) -> Path:
@@ -317,23 +340,51 @@ def run_folder(given: str | Path) -> Path:
     return run
 
 
-def _check_replaceable(folder: Path) -> None:
-    """Whether a model may be written there: nothing but a model of vaekit is ever replaced."""
+def _spelt(given: str | Path) -> Path:
+    """A path with the home folder in place of `~`; as it is where nobody has that home."""
+    return Path(os.path.expanduser(given))
+
+
+def _check_replaceable(folder: Path, named: Path | None = None) -> None:
+    """Whether a model may be written there: nothing but a model of vaekit is ever replaced.
+
+    Args:
+        folder: that is to be replaced.
+        named: what it is called in errors, where it has been put aside.
+    """
+    named = named or folder
+    if named.name == "model" and os.path.isfile(named.parent / "run.json"):
+        raise ConfigError(f"{named} is of a run, whose record is of the model that was trained there: give another")
     if not os.path.lexists(folder):
         return
     if folder.is_symlink() or not folder.is_dir():
-        raise ConfigError(f"{folder} is there already, and no folder: give another")
+        raise ConfigError(f"{named} is there already, and no folder: give another")
     if folder.resolve() == Path.cwd():
-        raise ConfigError(f"{folder} is the folder that you are in: give one inside it")
-    names = sorted(path.name for path in folder.iterdir())
-    others = [name for name in names if name not in (CONFIG, WEIGHTS, CARD, INDEX) and not weights.SHARD.fullmatch(name)]
+        raise ConfigError(f"{named} is the folder that you are in: give one inside it")
+    paths = sorted(folder.iterdir())
+    others = [path.name for path in paths if not _is_of_a_model(path)]
     if others:
-        raise ConfigError(f"{folder} is there already and holds more than a model, {short(others[0])!r} for one: give another")
+        raise ConfigError(f"{named} is there already and holds more than a model, {short(others[0])!r} for one: give another")
     try:
-        if names:
+        if paths:
             _config(Folder(folder))
     except VaekitError:
-        raise ConfigError(f"{folder} is there already, and what it holds is no model of vaekit: give another") from None
+        raise ConfigError(f"{named} is there already, and what it holds is no model of vaekit: give another") from None
+
+
+def _is_of_a_model(path: Path) -> bool:
+    named = path.name in (CONFIG, WEIGHTS, CARD, INDEX) or weights.SHARD.fullmatch(path.name) is not None
+    return named and (path.is_symlink() or not path.is_dir())
+
+
+def _remove_model(folder: Path) -> None:
+    """Remove a model that has been replaced, and nothing else that is beside it by now."""
+    try:
+        for path in filter(_is_of_a_model, folder.iterdir()):
+            path.unlink()
+        folder.rmdir()
+    except OSError as error:
+        raise CheckpointError(f"what was there before is still in {folder} and cannot be removed: {error.strerror}") from None
 
 
 def _config(files: Files) -> Config:
@@ -360,9 +411,10 @@ def _provenance(config: Config, error: VaekitError) -> str:
         if installed and _is_later(needed, installed):
             cure = f": pip install --upgrade {package}" if package in ours else ""
             return f"; the config says that it was made with {package} {short(needed)}, and {installed} is installed{cure}"
-    others = sorted(config.plugins.keys() - ours)
+    others = [repr(package) for package in sorted(config.plugins.keys() - ours)]
     if others and isinstance(error, UnknownPart):
-        return f"; the config says that its parts come from {', '.join(others)}; installing a package runs its code"
+        named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        return f"; the config says that its parts come from {named}; installing a package runs its code"
     return ""
 
 

@@ -1,6 +1,7 @@
-"""The parts that this project's own packages bring, so that the error for a missing one can say what to install.
+"""What names are known: of the parts that this project's own packages bring, and of data that have none.
 
-Only these: a config from a stranger must not be able to name a package to install.
+The error for a missing part says what to install for these parts only: a config from a stranger must not be able to name a
+package to install.
 """
 
 EXTRAS: dict[tuple[str, str], str] = {
@@ -17,3 +18,5 @@ EXTRAS: dict[tuple[str, str], str] = {
     ("loss", "iwae"): "losses",
 }
 """Kind and name, to the extra of vaekit that brings it."""
+UNNAMED = ("data", "folder", "npy", "npz", "idx")
+"""What data are called that have no name of their own: arrays, and files by their format."""

@@ -1,7 +1,7 @@
 """The variational autoencoder: three conditional distributions, and what people do with them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit.blocks import drawing, evaluation
+from vaekit.blocks import afforded, drawing, evaluation
 from vaekit.distributions import tempered
 from vaekit.errors import ConfigError, DataError, ShapeError
 from vaekit.parts import Context, Decoder, Encoder, Latent, Likelihood, Prior
@@ -130,27 +130,34 @@ class VAE(nn.Module):
             prior = self.prior_z(c)
             if temperature != 1.0:
                 prior = self._tempered(prior, temperature)
-            px = self.px(self.latent.generate(prior.sample(), c), c)
-            return px.sample() if draw else px.mean
+            z = self.latent.generate(prior.sample(), c)
+
+            def drawn(part: slice) -> Tensor:
+                px = self.px(z[part], c[part])
+                return px.sample() if draw else px.mean
+
+            return self._in_parts(n, drawn)
 
     def encode(self, x: Any, y: Any = None) -> Tensor:
         """The deterministic code of each example: z (N, *latent.out_shape) from x (N, *data_shape)."""
         with self._people():
             x = self._data(x)
-            return self._code(x, self._context(y, len(x)))
+            c = self._context(y, len(x))
+            return self._in_parts(len(x), lambda part: self._code(x[part], c[part]))
 
     def decode(self, z: Any, y: Any = None) -> Tensor:
         """The mean of p(x | z, c): x (N, *data_shape) from z (N, *latent.out_shape)."""
         with self._people():
             z = self._tensor(z, self.latent.out_shape, "z")
-            return self.px(z, self._context(y, len(z))).mean
+            c = self._context(y, len(z))
+            return self._in_parts(len(z), lambda part: self.px(z[part], c[part]).mean)
 
     def reconstruct(self, x: Any, y: Any = None) -> Tensor:
         """The mean of p(x | z, c) at the code of each example, (N, *data_shape)."""
         with self._people():
             x = self._data(x)
             c = self._context(y, len(x))
-            return self.px(self._code(x, c), c).mean
+            return self._in_parts(len(x), lambda part: self.px(self._code(x[part], c[part]), c[part]).mean)
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None) -> Tensor:
         """A path of decoded latents from `a` to `b`: straight up to three dimensions, on the arc between them above.
@@ -172,7 +179,8 @@ class VAE(nn.Module):
             codes = self._code(ends, c)
             z = path(codes[0], codes[1], steps, self.latent.root)
             t = torch.linspace(0, 1, steps, device=c.device, dtype=c.dtype)[:, None]
-            return self.px(z, c[:1] + t * (c[1:] - c[:1])).mean
+            c = c[:1] + t * (c[1:] - c[:1])
+            return self._in_parts(steps, lambda part: self.px(z[part], c[part]).mean)
 
     def log_likelihood(self, x: Any, y: Any = None, k: int = 200, seed: int | None = 0) -> Tensor:
         r"""The importance-weighted bound on log p(x | c), which tightens towards it as `k` grows.
@@ -256,8 +264,20 @@ class VAE(nn.Module):
 
     @contextmanager
     def _people(self) -> Iterator[None]:
-        with torch.no_grad(), evaluation(self):
+        with torch.no_grad(), evaluation(self), afforded(self.data_shape):
             yield
+
+    def _in_parts(self, n: int, compute: Callable[[slice], Tensor]) -> Tensor:
+        """What is computed of n examples, of so many at once that little but the result takes memory."""
+        at_once = max(1, _ELEMENTS_AT_ONCE // max(prod(self.data_shape), prod(self.likelihood.in_shape)))
+        first = compute(slice(at_once))
+        if n <= at_once:
+            return first
+        done = first.new_empty(n, *first.shape[1:])
+        done[:at_once] = first
+        for start in range(at_once, n, at_once):
+            done[start : start + at_once] = compute(slice(start, start + at_once))
+        return done
 
     @property
     def _device(self) -> torch.device:
@@ -300,4 +320,4 @@ class VAE(nn.Module):
         return scaled
 
 
-_ELEMENTS_AT_ONCE = 8_000_000  # of decoded data, when importance samples are drawn in chunks
+_ELEMENTS_AT_ONCE = 8_000_000  # of data as they are decoded

@@ -1,27 +1,27 @@
 """To the Hub: a model as one commit of a list of files that is made here; nothing else of a folder goes along."""
 
-import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from vaekit import io
 from vaekit.config import Config
-from vaekit.errors import CheckpointError, ConfigError, short
+from vaekit.errors import CheckpointError, ConfigError, VaekitError, short
 from vaekit.files import CARD, CONFIG, INDEX, WEIGHTS
-from vaekit.hub import split
+from vaekit.hub import is_id, split
 from vaekit.hubcard import OF_DATA, PICTURES, PUBLIC, About, hub_card
 from vaekit.model import VAE
 from vaekit.repeating import command
-from vaekit.runs import Run
-from vaekit.upload import LICENSES, put
+from vaekit.runs import Run, digest
+from vaekit.upload import LICENSES, OF_WEIGHTS, card_there, put
 from vaekit.wiring import build_model, describe
 
 MOST_BYTES = 5_000_000_000
@@ -61,8 +61,9 @@ def push(
 ) -> Pushed:
     """Publish a model: config.json, model.safetensors, README.md, and of the run that it is from some pictures.
 
-    Figures, numbers and the training command are those of the run that the model was loaded from, where its weights are still
-    the same. Files of an earlier push that no longer belong are deleted in the same commit, those of others stay.
+    Figures, numbers and the training command are those of the run that the model was loaded from, as far as the run says that
+    they are of these weights. Where there are none, and the repo holds the very same model, its card is kept, and only the
+    license of it changes. Files of an earlier push that no longer belong are deleted in the same commit, those of others stay.
 
     Args:
         model: to publish.
@@ -83,16 +84,20 @@ def push(
     if license is None:
         raise ConfigError(f"under which license? none is assumed: give its id on the Hub, such as apache-2.0 ({LICENSES})")
     _check_arguments(revision, message, license, create_pr)
-    with TemporaryDirectory(prefix="vaekit-") as scratch:
-        prepared = _prepare(model, repo, license, Path(scratch), most_bytes)
+    with _scratch() as scratch:
+        prepared = _prepare(model, About(repo, license, revision, _origin(model, repo)), Path(scratch), most_bytes)
+        if not (prepared.about.numbers or prepared.about.pictures):
+            prepared = _kept(prepared, card_there(repo, prepared.files, revision=revision, token=token))
+        pictures = any(name in PICTURES for name in prepared.files)
         done = put(
             repo,
             prepared.files,
-            lambda name: re.fullmatch(_OF_WEIGHTS, name) is not None or name in PICTURES,
+            lambda name: OF_WEIGHTS.fullmatch(name) is not None or (pictures and name in PICTURES),
             private=private,
             revision=revision,
             message=message or f"A model, pushed by vaekit {version('vaekit')}",
             create_pr=create_pr,
+            parent=prepared.parent,
             token=token,
         )
     url = str(done.pr_url if create_pr and done.pr_url else done.commit_url)
@@ -101,34 +106,61 @@ def push(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What to publish: files, each on disk or in memory, and what to tell whoever publishes it."""
+    """What to publish.
+
+    Args:
+        files: each on disk or in memory.
+        about: the model.
+        notes: for whoever publishes it.
+        parent: the commit whose card is kept.
+    """
 
     files: dict[str, Path | bytes]
+    about: About
     notes: tuple[str, ...]
+    parent: str | None = None
 
 
-def _prepare(model: VAE, repo: str, license: str, scratch: Path, most_bytes: int) -> _Prepared:
+def loaded_from(model: VAE) -> tuple[str, str] | None:
+    """The repo and the commit that a model was loaded from; None where it was not from the Hub."""
+    repo, _, commit = (model.source or "").partition("@")
+    return (repo, commit) if commit and is_id(f"{repo}@{commit}") and not Path(f"{repo}@{commit}").exists() else None
+
+
+def _origin(model: VAE, repo: str) -> str:
+    """The repo and commit that the model was loaded from, where it is another repo than the one it goes to."""
+    found = loaded_from(model)
+    return "@".join(found) if found and found[0] != repo else ""
+
+
+def _scratch() -> "TemporaryDirectory[str]":
+    try:
+        return TemporaryDirectory(prefix="vaekit-")
+    except OSError as error:
+        raise CheckpointError(f"no folder can be made to write the weights to: {short(error, 200)}; {_ELSEWHERE}") from None
+
+
+_ELSEWHERE = "free some of the disk, or set TMPDIR to a folder on another"
+
+
+def _prepare(model: VAE, about: About, scratch: Path, most_bytes: int) -> _Prepared:
     dtype = str(next(iter(model.parameters()), model.context.empty).dtype).removeprefix("torch.")
     config = (model.config or describe(model)).model_copy(update={"dtype": dtype})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     _check_model(tensors, config)
     files: dict[str, Path | bytes] = {CONFIG: config.to_json().encode()}
     files |= _weights(tensors, scratch, most_bytes)
-    run = _run_of(model, scratch / WEIGHTS)
-    notes = []
-    about = About(repo, license)
-    if run:
-        pictures = _pictures(run)
-        kept = [name for name in pictures if name in OF_DATA and not (config.data and config.data.name in PUBLIC)]
-        if kept:
-            notes.append(f"not published, since examples of your data can be seen there: {', '.join(kept)}")
-        if not run.evaluation:
-            notes.append(f"the card has few numbers: vaekit evaluate {run.path}, then push again, for all of them")
-        pictures = {name: content for name, content in pictures.items() if name not in kept}
+    found = io.run_of(model.source) if model.source and Path(model.source).is_dir() else None
+    notes: list[str] = []
+    if found and _is_of(Run(found), config, scratch / WEIGHTS):
+        pictures, notes = _pictures(Run(found), config)
+        about, more = _told(about, Run(found), tuple(pictures))
         files |= pictures
-        about = _about(repo, license, run, tuple(pictures))
+        notes += more
+    elif found:
+        notes = [f"the card says nothing of {found}: the model is not what that was trained to, or has changed since"]
     files[CARD] = hub_card(model, config, about).encode()
-    return _Prepared(files, tuple(notes))
+    return _Prepared(files, about, tuple(notes))
 
 
 def _weights(tensors: dict[str, Tensor], scratch: Path, most_bytes: int) -> dict[str, Path | bytes]:
@@ -140,7 +172,9 @@ def _weights(tensors: dict[str, Tensor], scratch: Path, most_bytes: int) -> dict
     try:
         for name, keys in named.items():
             save_file({key: tensors[key] for key in keys}, scratch / name, {"format": "pt"})
-    except (RuntimeError, OSError) as error:
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"the weights cannot be written to {scratch}: {short(error, 200)}; {_ELSEWHERE}") from None
+    except RuntimeError as error:
         raise CheckpointError(f"the weights cannot be written: {short(error, 200)}") from None
     files: dict[str, Path | bytes] = {name: scratch / name for name in named}
     if len(named) > 1:
@@ -149,22 +183,18 @@ def _weights(tensors: dict[str, Tensor], scratch: Path, most_bytes: int) -> dict
     return files
 
 
-_OF_WEIGHTS = r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?"
+def _is_of(run: Run, config: Config, weights: Path) -> bool:
+    """Whether a model is the one in the run, and of the parts and the data that the run is of."""
+    try:
+        trained = Config.from_json(json.dumps(run.record["config"]))
+    except VaekitError:
+        return False
+    same = trained.model_copy(update={"plugins": config.plugins}) == config
+    return same and run.weights is not None and digest(weights) == run.weights
 
 
-def _run_of(model: VAE, weights: Path) -> Run | None:
-    """The run that the model was loaded from, where its weights are those of the run."""
-    found = io.run_of(model.source) if model.source and Path(model.source).is_dir() else None
-    if found is None or not weights.is_file():
-        return None
-    run = Run(found)
-    with weights.open("rb") as file:
-        same = hashlib.file_digest(file, "sha256").hexdigest() == run.weights
-    return run if same else None
-
-
-def _pictures(run: Run) -> dict[str, Path | bytes]:
-    """Those of its figures that a card shows; what only has the name of one is left out."""
+def _pictures(run: Run, config: Config) -> tuple[dict[str, Path | bytes], list[str]]:
+    """Those of its figures that a card shows, and what there is to know of the others; no file that only has such a name."""
     found: dict[str, Path | bytes] = {}
     for name in PICTURES:
         path = run.path / "figures" / name
@@ -172,26 +202,59 @@ def _pictures(run: Run) -> dict[str, Path | bytes]:
             content = path.read_bytes()
             if content.startswith((b"\x89PNG\r\n\x1a\n", b"GIF89a")):
                 found[name] = content
-    return found
+    drawn = {path.name for path in run.pictures}
+    private = set(OF_DATA) if config.data is None or config.data.name not in PUBLIC else set()
+    of_training = {"curves.png"} if not run.trained else set()
+    notes = []
+    if kept := [name for name in found if name in private]:
+        notes.append(f"not published, since examples of the data can be seen there: {', '.join(kept)}")
+    if others := [name for name in found if name not in drawn | private | of_training]:
+        said = f"not published, since nothing says that they are of these weights: {', '.join(others)}"
+        notes.append(f"{said}; vaekit figures {run.path}, then push again, for those")
+    return {name: content for name, content in found.items() if name in drawn - private - of_training}, notes
 
 
 _MOST_OF_A_PICTURE = 20_000_000
 
 
-def _about(repo: str, license: str, run: Run, pictures: tuple[str, ...]) -> About:
-    record = run.record
-    tested = [row for row in run.metrics if row["split"] == "test"][-1:]
+def _told(about: About, run: Run, pictures: tuple[str, ...]) -> tuple[About, list[str]]:
+    """What the run says of its model, and what it does not."""
+    record, trained, evaluation = run.record, run.trained, run.evaluation
+    numbers = evaluation or run.tested or {}
+    epochs = [row["epoch"] for row in run.metrics if row["split"] == "validation"]
     versions = record.get("versions")
-    known = versions if isinstance(versions, dict) else {}
-    return About(
-        repo,
-        license,
-        numbers=run.evaluation or (tested[0] if tested else {}),
-        command=command(record),
+    known = versions if trained and isinstance(versions, dict) else {}
+    notes = []
+    if not evaluation:
+        what = ("few numbers", "all of them") if numbers else ("no numbers", "them")
+        notes.append(f"the card has {what[0]}: vaekit evaluate {run.path}, then push again, for {what[1]}")
+    if not trained:
+        why = f"nothing says that these weights are from the training of {run.path}"
+        notes.append(f"the card has no training command: {why}; resume it where it was cut off, or train again")
+    told = replace(
+        about,
+        numbers=numbers,
+        command=command(record) if trained else "",
+        stopped=max(epochs, default=0) + 1 if trained and run.status != "done" else None,
         remark=str(record.get("remark") or ""),
         pictures=pictures,
         versions={name: str(known[name]) for name in ("python", "torch") if name in known},
     )
+    return told, notes
+
+
+def _kept(prepared: _Prepared, there: tuple[str, bytes] | None) -> _Prepared:
+    """The same with the card of that commit, but for its license; where that is named in one line."""
+    commit, card = there or ("", b"")
+    license = prepared.about.license
+    kept, found = re.subn(_LICENSE, lambda line: line[1] + license.encode(), card, count=1)
+    if not found:
+        return prepared
+    note = f"the very same model is there already: its card is kept, with the license {license}"
+    return replace(prepared, files={**prepared.files, CARD: kept}, notes=(*prepared.notes, note), parent=commit)
+
+
+_LICENSE = rb"(\A---\r?\n(?:(?!---)[^\n]*\n)*?license: )[^\r\n]+"
 
 
 def _check_arguments(revision: str | None, message: str | None, license: str, create_pr: bool) -> None:

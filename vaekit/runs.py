@@ -5,6 +5,7 @@ metrics.jsonl    metrics.csv    one row a report
 model/           the model folder, best on the validation set
 checkpoints/     training state, the last two
 figures/         pictures
+figures.json     of which weights the pictures are
 evaluation.json  what `vaekit evaluate` measured last, and of which weights
 """
 
@@ -12,6 +13,7 @@ import csv
 import hashlib
 import json
 import time
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,11 +71,18 @@ class Run:
     @property
     def weights(self) -> str | None:
         """The sha256 of the weights of the model; None where there is none."""
-        try:
-            with (self.path / "model" / WEIGHTS).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            return None
+        return digest(self.path / "model" / WEIGHTS)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights of the model are those that training left there."""
+        return self._are_those(self.record.get("trained"))
+
+    @property
+    def tested(self) -> dict[str, Any] | None:
+        """What training measured of the model on the test set; None where that was of other weights."""
+        rows = [row for row in self.metrics if row["split"] == "test"]
+        return rows[-1] if rows and self._are_those(self.record.get("tested")) else None
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
@@ -82,13 +91,20 @@ class Run:
             found = strictjson.loads((self.path / "evaluation.json").read_bytes())
         except (OSError, ValueError):
             return None
-        same = isinstance(found, dict) and found.get("weights") is not None and found["weights"] == self.weights
+        same = isinstance(found, dict) and self._are_those(found.get("weights"))
         return {name: value for name, value in found.items() if name != "weights"} if same else None
 
     @property
     def figures(self) -> list[Path]:
         """The pictures."""
         return sorted(path for path in (self.path / "figures").glob("*") if path.suffix in (".png", ".gif"))
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Those of the figures that are of the model and its data, as they were drawn."""
+        drawn = {name for name, told in self._drawn.items() if self._are_those(told.get("weights"))}
+        regular = [path for path in self.figures if path.name in drawn and path.is_file() and not path.is_symlink()]
+        return [path for path in regular if self._drawn[path.name].get("picture") == digest(path)]
 
     def note(self, **changes: Any) -> None:
         """Write to run.json."""
@@ -100,6 +116,12 @@ class Run:
         """Write what was measured of the model beside it, with the hash that `weights` gave before it was loaded."""
         text = json.dumps({"weights": weights, **numbers}, indent=2, ensure_ascii=False) + "\n"
         io.write_whole(self.path / "evaluation.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+
+    def drew(self, paths: Iterable[Path], weights: str | None) -> None:
+        """Note that these pictures are of its data and of the model, with the hash that `weights` gave before it was loaded."""
+        drawn = self._drawn | {path.name: {"weights": weights, "picture": digest(path)} for path in paths}
+        text = json.dumps(drawn, indent=2) + "\n"
+        io.write_whole(self.path / "figures.json", lambda partial: partial.write_text(text, encoding="utf-8"))
 
     def log(self, row: dict[str, Any]) -> None:
         """Add a row to the metrics."""
@@ -119,6 +141,28 @@ class Run:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
+
+    def _are_those(self, weights: Any) -> bool:
+        """Whether a hash is that of the weights of the model."""
+        return weights is not None and weights == self.weights
+
+    @property
+    def _drawn(self) -> dict[str, dict[str, Any]]:
+        """The hashes of each picture and of the weights that it is of."""
+        try:
+            found = strictjson.loads((self.path / "figures.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return {name: told for name, told in found.items() if isinstance(told, dict)} if isinstance(found, dict) else {}
+
+
+def digest(path: Path) -> str | None:
+    """The sha256 of a file; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def new_run(output: Path, name: str | None, stem: str) -> Run:

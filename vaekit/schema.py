@@ -12,7 +12,7 @@ from pydantic.errors import PydanticUserError
 from typing_extensions import TypedDict
 
 from vaekit.errors import ConfigError, PluginError, short, suggestion
-from vaekit.options import explain
+from vaekit.options import check_lengths, explain
 from vaekit.parts import Part
 
 
@@ -68,7 +68,8 @@ def validate(part: type[Part], given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in known:
             there = ", ".join(known) or "none"
-            raise ConfigError(f"{what} has no option {name!r}{suggestion(name, known)} (options: {there})")
+            raise ConfigError(f"{what} has no option {short(name)!r}{suggestion(short(name), known)} (options: {there})")
+    check_lengths(what, given)
     try:
         return _adapter(part).validate_json(json.dumps(given), strict=True)
     except ValidationError as error:

@@ -1,19 +1,20 @@
 """The files of one commit on the Hub, each fetched when it is asked for, and checked before it is given away."""
 
 import hashlib
+import os
 import re
 from collections.abc import Collection
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from vaekit.errors import CheckpointError, ConfigError, HubError, short
 from vaekit.files import File
 from vaekit.hub import cache, client, endpoint, explained
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import ModelInfo
+    from huggingface_hub import EvalResult, HfApi
 
 
 class Listed(NamedTuple):
@@ -21,6 +22,14 @@ class Listed(NamedTuple):
 
     size: int
     digest: str
+
+
+class Answer(NamedTuple):
+    """What the Hub says of a repo: the commit, its files by name, and the results of the card as they stand there."""
+
+    sha: str
+    files: dict[str, Listed]
+    results: Any
 
 
 class Snapshot:
@@ -56,8 +65,7 @@ class Snapshot:
         self.repo, self.revision = repo, revision
         self._only_cache, self._force, self._token = local_files_only, force_download, token
         self._fetched: set[str] = set()
-        self._listed: dict[str, Listed] | None = None
-        self._cache = Path(cache_dir or cache()).expanduser().resolve()
+        self._cache = Path(os.path.expanduser(cache_dir or cache())).resolve()
         with self._explained():
             self._api, self._answers = _listening(token)
             self.commit = str(
@@ -110,7 +118,7 @@ class Snapshot:
         return self._listing or ()
 
     @property
-    def info(self) -> "ModelInfo | None":
+    def answer(self) -> Answer | None:
         """What the Hub said of the repo, where it was asked."""
         return self._answers[-1] if self._answers else None
 
@@ -138,12 +146,7 @@ class Snapshot:
 
     @property
     def _listing(self) -> dict[str, Listed] | None:
-        if self._listed is None and self.info is not None and self.info.sha == self.commit:
-            self._listed = {}
-            for sibling in self.info.siblings or []:
-                digest = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-                self._listed[str(sibling.rfilename)] = Listed(int(sibling.size or 0), str(digest))
-        return self._listed
+        return self.answer.files if self.answer and self.answer.sha == self.commit else None
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(self.repo, self.revision, self._token, self._cache)
@@ -178,23 +181,22 @@ class Snapshot:
                 hashed.update(piece)
         found = hashed.hexdigest()
         if found != digest:
-            for path in (blob, file.path):
-                path.unlink(missing_ok=True)
-            raise CheckpointError(
-                f"{file} came damaged: its hash is {found[:12]}…, the Hub announced {digest[:12]}…; "
-                "it is removed from the cache, so try again"
-            )
+            cure = "it is removed from the cache, so try again"
+            try:
+                for path in (blob, file.path):
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                cure = f"it cannot be removed from the cache ({error.strerror}): remove {blob}, then try again"
+            raise CheckpointError(f"{file} came damaged: its hash is {found[:12]}…, the Hub announced {digest[:12]}…; {cure}")
 
 
 def reported(snapshot: Snapshot) -> list[tuple[str, str, float]]:
     """The data set, the metric and the value of each result that the card reports, as the Hub read it."""
-    if snapshot.info is None and snapshot.revision == snapshot.commit:  # which was looked up nowhere
+    if snapshot.answer is None and snapshot.revision == snapshot.commit:  # which was looked up nowhere
         with suppress(HubError):
             snapshot.ask()
-    card = snapshot.info.card_data if snapshot.info else None
-    results = getattr(card, "eval_results", None) or []
     rows = []
-    for result in results[:100]:
+    for result in _results(snapshot.answer.results)[:100] if snapshot.answer else []:
         value = result.metric_value
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
             name = result.metric_name or result.metric_type
@@ -205,14 +207,45 @@ def reported(snapshot: Snapshot) -> list[tuple[str, str, float]]:
 _LARGEST = 1e12
 
 
-def _listening(token: str | bool | None) -> tuple["HfApi", list["ModelInfo"]]:
-    """A client whose look-up of a revision also tells the files of the commit, in the same request; and its answers."""
-    api = client(token)
-    answers: list[ModelInfo] = []
+def _results(index: Any) -> list["EvalResult"]:
+    from huggingface_hub.repocard_data import model_index_to_eval_results
 
-    def repo_info(repo_id: str, *, revision: str | None = None, **_: Any) -> "ModelInfo":
-        answers.append(api.model_info(repo_id, revision=revision, files_metadata=True))
+    try:
+        return model_index_to_eval_results(index)[1]
+    except Exception:  # a card may hold anything, and none that makes no sense reports anything
+        return []
+
+
+def _listening(token: str | bool | None) -> tuple["HfApi", list[Answer]]:
+    """A client whose look-up of a revision also tells the files of the commit, in the same request; and its answers.
+
+    What the Hub says is read here: the client's own reader takes the card's front matter for its arguments.
+    """
+    from huggingface_hub import get_session, hf_raise_for_status
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    api = client(token)
+    answers: list[Answer] = []
+
+    def repo_info(repo_id: str, *, revision: str | None = None, **_: Any) -> Answer:
+        at = f"/revision/{quote(revision, safe='')}" if revision else ""
+        response = get_session().get(
+            f"{endpoint()}/api/models/{repo_id}{at}",
+            params={"blobs": True},
+            headers=build_hf_headers(token=api.token, library_name=api.library_name, library_version=api.library_version),
+        )
+        hf_raise_for_status(response)
+        answers.append(_answer(response.json()))
         return answers[-1]
 
-    api.repo_info = repo_info  # type: ignore[method-assign]
+    api.repo_info = repo_info  # type: ignore[assignment, method-assign]
     return api, answers
+
+
+def _answer(said: dict[str, Any]) -> Answer:
+    files = {}
+    for sibling in said["siblings"]:
+        digest = sibling["lfs"]["sha256"] if sibling.get("lfs") else sibling.get("blobId")
+        files[str(sibling["rfilename"])] = Listed(int(sibling.get("size") or 0), str(digest))
+    card = said.get("cardData")
+    return Answer(said["sha"], files, said.get("model-index") or (card.get("model-index") if isinstance(card, dict) else None))

@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+from vaekit.errors import short
+
 MOST_BYTES = 1_000_000
 DEEPEST = 32
 MOST_VALUES = 100_000
@@ -39,10 +41,11 @@ def loads(text: str | bytes, *, most_bytes: int = MOST_BYTES) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    unique: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in unique:
+            raise ValueError(f"the key {short(key)!r} stands twice")
+        unique[key] = value
     return unique
 
 
@@ -53,7 +56,7 @@ def _refuse(constant: str) -> Any:
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits} is out of range")
+        raise ValueError(f"{short(digits)} is out of range")
     return number
 
 
@@ -67,5 +70,5 @@ def _check(value: Any, depth: int) -> None:
             _check(item, depth + 1)
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check(key, depth + 1)
+            key.encode("utf-8")
             _check(item, depth + 1)

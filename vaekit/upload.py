@@ -1,6 +1,9 @@
 """One commit on the Hub, of files that are named one by one; checked before anything is made there."""
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
 LICENSES = "https://huggingface.co/docs/hub/repositories-licenses"
+OF_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+"""What files of weights are called, and their index."""
 
 
 def put(
@@ -24,6 +29,7 @@ def put(
     revision: str | None = None,
     message: str,
     create_pr: bool = False,
+    parent: str | None = None,
     token: str | bool | None = None,
 ) -> "CommitInfo":
     """Have the Hub check the card, make the repo where it is missing, and commit the files at once.
@@ -37,6 +43,7 @@ def put(
         revision: the branch.
         message: of the commit.
         create_pr: whether to propose it.
+        parent: the commit that it has to follow; the one that is the last there where there is none.
         token: that may write.
     """
     with explained(repo, revision, token):
@@ -65,7 +72,7 @@ def put(
                 repo_type=kind,
                 revision=revision,
                 create_pr=create_pr,
-                parent_commit=there.sha,
+                parent_commit=parent or there.sha,
             )
         except HfHubHTTPError as error:
             if said := _refusals(repo, kind).get(error.response.status_code):
@@ -73,6 +80,38 @@ def put(
             raise
         except RuntimeError as error:  # what the client makes of whatever stops the upload of a file
             raise (error.__cause__ or error) from None
+
+
+def card_there(
+    repo: str, files: Mapping[str, Path | bytes], *, revision: str | None = None, token: str | bool | None = None
+) -> tuple[str, bytes] | None:
+    """The commit and the card of a repo that holds the very same files beside it; None where it holds others, or nothing."""
+    with explained(repo, revision, token):
+        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+        _check_login(token)
+        api = client(token)
+        try:
+            there = api.model_info(repo, revision=revision, files_metadata=True)
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            return None
+        found = {file.rfilename: file for file in there.siblings or []}
+        same = all(name in found and _is_that(content, found[name]) for name, content in files.items() if name != CARD)
+        if not same or CARD not in found or (found[CARD].size or 0) > _MOST_OF_A_CARD:
+            return None
+        return str(there.sha), Path(api.hf_hub_download(repo, CARD, revision=there.sha)).read_bytes()
+
+
+_MOST_OF_A_CARD = 1_000_000
+
+
+def _is_that(content: Path | bytes, there: Any) -> bool:
+    """Whether a file on the Hub has that content, by the hash of it or of what git makes of it."""
+    with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+        if there.lfs:
+            return bool(hashlib.file_digest(file, "sha256").hexdigest() == there.lfs.sha256)
+        written = file.read()
+    return bool(hashlib.sha1(b"blob %d\0" % len(written) + written, usedforsecurity=False).hexdigest() == there.blob_id)
 
 
 def _check_login(token: str | bool | None) -> None:
@@ -100,8 +139,9 @@ def _check_there(repo: str, there: Any, kind: str, private: bool | None) -> None
     """Whether what is there already is what it is thought to be."""
     if private is not None and bool(there.private) != private:
         now, wanted = ("private", "public") if there.private else ("public", "private")
+        what = f"the Space {repo}" if kind == "space" else repo
         raise HubError(
-            f"{repo} is there already and is {now}, not {wanted}: change that in its settings, or choose another name"
+            f"{what} is there already and is {now}, not {wanted}: change that in its settings, or choose another name"
         )
     library = getattr(there, "library_name", None)
     if library not in (None, "vaekit"):

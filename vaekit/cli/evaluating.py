@@ -81,10 +81,10 @@ def evaluate(
         typer.echo("\nwhat was found")
         for said in numbers["findings"] or ["nothing amiss"]:
             typer.echo(f"- {said}")
-    if run and data is None:
-        _keep(run, numbers, weights)
     if page:
         _report(model, page, numbers, loaded, data is None)
+    if run and data is None:
+        _keep(run, numbers, weights)
 
 
 _TRAIN = 2000  # training examples that are looked at
@@ -120,7 +120,7 @@ def _keep(run: "Run", numbers: dict[str, Any], weights: str | None) -> None:
     try:
         run.keep(numbers, weights)
     except OSError as error:
-        raise ConfigError(f"{run.path / 'evaluation.json'} cannot be written: {error.strerror}") from None
+        typer.echo(f"note: {run.path / 'evaluation.json'} cannot be written: {error.strerror}", err=True)
 
 
 def _report(model: str, path: "Path", numbers: dict[str, Any], loaded: "VAE", own: bool) -> None:

@@ -8,6 +8,7 @@ import typer
 from vaekit.cli import show
 from vaekit.cli.training import Json
 from vaekit.errors import ConfigError, short
+from vaekit.known import UNNAMED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,10 +35,12 @@ def sample(
     import math
 
     from vaekit import figures, io
+    from vaekit.blocks import afforded
 
     loaded = io.load(model)
-    images = loaded.sample(n, y=label, temperature=temperature, draw=draw, seed=seed)
-    picture = figures.grid(images, columns=math.ceil(math.sqrt(n)))
+    with afforded(loaded.data_shape):
+        images = loaded.sample(n, y=label, temperature=temperature, draw=draw, seed=seed)
+        picture = figures.grid(images, columns=math.ceil(math.sqrt(n)))
     _write(picture, model, output, f"sample-seed{seed}{f'-{_file_name(label)}' if label else ''}.png")
 
 
@@ -54,6 +57,7 @@ def reconstruct(
 ) -> None:
     """A picture of images above their reconstructions."""
     from vaekit import figures, io
+    from vaekit.blocks import afforded
 
     loaded = io.load(model)
     if images:
@@ -64,8 +68,9 @@ def reconstruct(
         x, y = _examples(model, loaded, data_root, slice(0, n))
         if label is not None:
             raise ConfigError("--label is for images of your own: those of the test set have labels")
-    columns = min(10, len(x))
-    _write(figures.reconstructions(loaded, x, y, columns), model, output, "reconstruct.png")
+    with afforded(loaded.data_shape):
+        picture = figures.reconstructions(loaded, x, y, min(10, len(x)))
+    _write(picture, model, output, "reconstruct.png")
 
 
 def interpolate(
@@ -108,7 +113,7 @@ def info(model: Model, as_json: Json = False) -> None:
     latest = {row["split"]: row for row in rows}
     if as_json:
         numbers = {"config": config.model_dump(mode="json"), "parameters": counts, "metrics": latest, "source": seen.source}
-        there = {"bytes": seen.bytes, "missing": seen.missing, "installed": seen.installed}
+        there = {"bytes": seen.bytes, "missing": seen.missing, "lacking": seen.lacking, "installed": seen.installed}
         reported = [{"dataset": name, "metric": metric, "value": value} for name, metric, value in seen.reported]
         show.document({**numbers, **there, "reported": reported})
         return
@@ -120,6 +125,8 @@ def info(model: Model, as_json: Json = False) -> None:
         table.append((kind, "  ".join(filter(None, (str(config.part(kind)["name"]), here, size, short(options, 500))))))
     size = f"{sum(counts.values()):,} of {config.dtype}, {seen.bytes:,} bytes" if counts else "not known: parts are missing"
     table.append(("parameters", size))
+    if seen.lacking:
+        table.append(("weights", f"none that vaekit reads: {seen.lacking}"))
     table.append(("plugins", ", ".join(_package(name, saved, seen.installed[name]) for name, saved in config.plugins.items())))
     for split, row in latest.items():
         terms = "  ".join(f"{name} {row[name]:.2f}" for name in ("nelbo", "reconstruction", "kl") if name in row)
@@ -145,7 +152,7 @@ def pull(
     """Fetch a model from the Hugging Face Hub, check all of it, and write it as a model folder."""
     from vaekit import io
 
-    typer.echo(io.pull(repo, folder, revision=revision))
+    typer.echo(io.pull(repo, folder, revision=revision, note=lambda text: typer.echo(f"note: {text}", err=True)))
 
 
 def _file_name(label: str) -> str:
@@ -160,6 +167,7 @@ def _about(config: Any) -> str:
 def data_of(model: str, loaded: "VAE", name: str | None, root: str | None) -> "Data":
     """The data that a model was trained on, prepared as they were then; or others prepared so."""
     from vaekit import io
+    from vaekit.blocks import afforded
     from vaekit.data.prepare import load
     from vaekit.data.transform import DataOptions
     from vaekit.runs import Run
@@ -167,10 +175,10 @@ def data_of(model: str, loaded: "VAE", name: str | None, root: str | None) -> "D
     run = io.run_of(model)
     record = Run(run).record if run else {}
     info = loaded.config.data if loaded.config else None
-    source = name or record.get("source") or (info.name if info and info.name not in _WITHOUT_A_NAME else None)
+    source = name or record.get("source") or (info.name if info and info.name not in UNNAMED else None)
     if source is None:
         raise ConfigError(f"{model} does not say where its data are: name a data set")
-    options = record.get("data") or (
+    given = record.get("data") or (
         {"binarize": info.binarize, "seed": info.seed, "resize": info.resize, "crop": info.crop, "grey": info.grey}
         if info
         else {}
@@ -178,10 +186,12 @@ def data_of(model: str, loaded: "VAE", name: str | None, root: str | None) -> "D
     recorded = record.get("data_root")
     if root is None and recorded is not None and not Path(recorded).is_dir():  # nothing is downloaded to where a run says
         raise ConfigError(f"the run says that its data are under {recorded!r}, which is not there: give --data-root")
-    return load(source, DataOptions(**options), root or recorded)
-
-
-_WITHOUT_A_NAME = ("data", "folder", "npy", "npz", "idx")
+    options = DataOptions(**given)
+    shape, size = loaded.data_shape, options.size or (options.crop and (options.crop, options.crop))
+    if size and (len(shape) != 3 or tuple(shape[1:]) != size):
+        raise ConfigError(f"{model} says that its images were brought to {size[0]}x{size[1]}, and takes data of shape {shape}")
+    with afforded(shape):
+        return load(source, options, root or recorded)
 
 
 def _examples(model: str, loaded: "VAE", root: str | None, which: slice) -> tuple["Tensor", Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vaekit.figures import Posteriors
     from vaekit.model import VAE
+    from vaekit.runs import Run
 
 
 def figures(
@@ -34,13 +35,14 @@ def figures(
     from vaekit.figures import save, save_gif
     from vaekit.runs import Run
 
-    loaded = io.load(model)
     run = io.run_of(model)
+    weights = Run(run).weights if run else None  # those of a run that is still training may change meanwhile
+    loaded = io.load(model)
     needed = any(name not in _WITHOUT_DATA for name in names)
     x, y, classes, place = _test(model, loaded, data, data_root, example) if needed else (None, None, (), 0)
     shown = _Shown(loaded, x, y, classes, Run(run).metrics if run else [], seed, place, example, perplexity)
     folder = Path(output) if output else run / "figures" if run else Path("figures")
-    written = 0
+    written = []
     for name in names:
         try:
             picture = _FIGURES[name](shown)
@@ -49,12 +51,22 @@ def figures(
             continue
         if name == "animation":
             target, rests = folder / "interpolation.gif", range(0, len(picture), _LEG)
-            typer.echo(save_gif(picture, target, 0.04 * len(picture), at_least=160, back=False, rests=rests))
+            written.append(save_gif(picture, target, 0.04 * len(picture), at_least=160, back=False, rests=rests))
         else:
-            typer.echo(save(picture, folder / f"{name}.png"))
-        written += 1
+            written.append(save(picture, folder / f"{name}.png"))
+        typer.echo(written[-1])
     if not written:
         raise ConfigError("none of these figures is of such a model")
+    if run and data is None and output is None:
+        _keep(Run(run), written, weights)
+
+
+def _keep(run: "Run", written: list[Path], weights: str | None) -> None:
+    """Note in the run of which weights the pictures are, for the card that goes with the model to the Hub."""
+    try:
+        run.drew(written, weights)
+    except OSError as error:
+        typer.echo(f"note: {run.path / 'figures.json'} cannot be written: {error.strerror}", err=True)
 
 
 def _asked(only: str | None) -> list[str]:

@@ -1,15 +1,12 @@
 """`vaekit push`: to the Hugging Face Hub."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from vaekit.cli import models, show
 from vaekit.cli.training import Json
 from vaekit.errors import ConfigError, HubError
-
-if TYPE_CHECKING:
-    from vaekit.model import VAE
 
 
 def push(
@@ -31,8 +28,12 @@ def push(
     hidden = True if private else None
     notes: tuple[str, ...] = ()
     loaded = io.load(model)
-    if space and (commit := _there(loaded, repo)):
-        done: dict[str, Any] = {"repo": repo, "url": f"{hub.endpoint()}/{repo}/commit/{commit}", "commit": commit, "files": []}
+    name, branch = hub.split(repo, revision)
+    there, commit = publish.loaded_from(loaded) or ("", "")
+    if space and there == name:
+        if branch is not None:
+            raise ConfigError(f"{model} is in {name} already, and only its Space is pushed: leave out the revision {branch}")
+        done: dict[str, Any] = {"repo": name, "url": f"{hub.endpoint()}/{name}/commit/{commit}", "commit": commit, "files": []}
     else:
         pushed = publish.push(
             loaded, repo, private=hidden, revision=revision, message=message, license=license, create_pr=create_pr
@@ -44,7 +45,9 @@ def push(
 
         assert loaded.config is not None
         try:
-            done["space"], more = spaces.push(done["repo"], done["commit"], loaded.config, license=license, private=hidden)
+            done["space"], more = spaces.push(
+                name, done["commit"], loaded.config, license=license, private=hidden, message=message
+            )
         except HubError as error:
             raise HubError(f"{error}; the model itself is published: {done['url']}") from None
         notes = (*notes, *more)
@@ -55,12 +58,6 @@ def push(
         return
     rows = [("model", done["url"]), *([("files", ", ".join(done["files"]))] if done["files"] else [])]
     rows += [("space", done["space"])] if space else []
-    show.table([*rows, ("try next", f"{show.command()} info {done['repo']}")])
-
-
-def _there(loaded: "VAE", repo: str) -> str | None:
-    """The commit of a model that was loaded from that very repo."""
-    from pathlib import Path
-
-    source, _, commit = (loaded.source or "").partition("@")
-    return commit if source == repo and commit and not Path(source).exists() else None
+    where = f"{name}@{branch}" if branch not in (None, "main") else name
+    look = "look at the pull request: nothing changes until it is merged there" if create_pr else ""
+    show.table([*rows, ("try next", look or f"{show.command()} info {where}")])

@@ -21,8 +21,9 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> None:
 
 
 def document(value: Any) -> None:
-    """Print one JSON document."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON document, with escapes for what a terminal would obey."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    typer.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def command() -> str:

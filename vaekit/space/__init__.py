@@ -16,7 +16,7 @@ from vaekit.files import CARD, CONFIG
 from vaekit.hub import client, endpoint, explained
 from vaekit.known import EXTRAS
 from vaekit.plugins import plugins
-from vaekit.upload import put
+from vaekit.upload import OF_WEIGHTS, put
 
 GRADIO, PYTHON = "6.31.0", "3.12"
 """The versions where there is no other reason to choose one."""
@@ -39,7 +39,7 @@ def push(
         commit: that the Space loads.
         config: of the model.
         license: of the Space.
-        private: whether only its owner may see it.
+        private: whether only its owner may see it; as the model is where that is private, else as the account has it.
         message: of the commit.
         token: that may write.
 
@@ -54,6 +54,7 @@ def push(
     names = [f.rfilename for f in there.siblings or []]
     if CONFIG not in names or not re.fullmatch("[0-9a-f]{40}", str(there.sha)):
         raise HubError(f"{repo} holds no model at {commit[:7]}: push one first")
+    private = True if private is None and there.private else private
     packages, others = _packages(config)
     content: dict[str, Path | bytes] = {
         CARD: _card(repo, str(there.sha), names, license, bool(there.private)).encode(),
@@ -77,7 +78,7 @@ def _card(repo: str, commit: str, names: list[str], license: str | None, private
     from huggingface_hub import SpaceCardData
 
     title = repo.partition("/")[2]
-    loaded = ",".join(name for name in names if name == CONFIG or name.startswith("model"))
+    loaded = ",".join(name for name in names if name == CONFIG or OF_WEIGHTS.fullmatch(name))
     data = SpaceCardData(
         title=title,
         sdk="gradio",

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ def _beside(name: str) -> ModuleType:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The Hub's client reads its environment when it is imported: every test has the Hub of the tests, and no other."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests send, and a job in the background has ignored
     place = Path(tempfile.mkdtemp(prefix="vaekit-hub-"))
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
     server = _beside("hubserver").HubServer(place / "hub", {ALICE: ("alice", "write"), BOB: ("bob", "write")})

@@ -888,7 +888,8 @@ def test_a_space_loads_nothing_but_the_model_beforehand(hub: Any, make: Callable
 def test_parts_of_others_are_no_requirement_of_a_space() -> None:
     lines = space._requirements(["vaekit"], ["vaekit-rings 0.1.0"]).splitlines()
     assert lines[-1].startswith("# vaekit-rings 0.1.0: not of vaekit")
-    assert lines[0] == "--extra-index-url https://download.pytorch.org/whl/cpu"
+    assert lines[0] == f"torch=={torch.__version__.partition('+')[0]}"
+    assert not any("://" in line or line.startswith("-") for line in lines), "versions only, no addresses"
 
 
 def test_the_page_of_somebody_is_not_replaced(hub: Any, make: Callable[..., vaekit.VAE]) -> None:

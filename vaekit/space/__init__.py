@@ -103,8 +103,7 @@ def _app(repo: str, commit: str) -> str:
 
 def _requirements(packages: list[str], others: list[str]) -> str:
     lines = [
-        "--extra-index-url https://download.pytorch.org/whl/cpu",
-        *(f"{name}=={public.partition('+')[0]}+cpu" for name in ("torch", "torchvision") if (public := _version(name))),
+        *(f"{name}=={public.partition('+')[0]}" for name in ("torch", "torchvision") if (public := _version(name))),
         f"gradio=={_version('gradio') or GRADIO}",
         *(f"{name}=={version(name)}" for name in packages),
         *(f"# {name}: not of vaekit; write it here as NAME==VERSION where you trust it" for name in others),

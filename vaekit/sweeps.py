@@ -246,10 +246,7 @@ def _claim(folder: Path, told: dict[str, Any]) -> None:
         before = None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder} holds no sweep that can be read ({error}): choose another name") from None
-    wanted = json.loads(json.dumps(told))
-    if before is not None:
-        before = {"asked": wanted["asked"], **before}  # those of older versions leave it to their runs
-    if before is not None and {key: before.get(key) for key in told} != wanted:
+    if before is not None and {key: before.get(key) for key in told} != json.loads(json.dumps(told)):
         raise ConfigError(f"{folder} is a sweep of something else: choose another name")
     if before is None:
         try:

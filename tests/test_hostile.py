@@ -559,10 +559,9 @@ def test_a_redirect_to_a_file_here_is_refused(hub, good: Content, tmp_path: Path
 def test_an_answer_that_makes_no_sense(hub, good: Content, tmp_path: Path, monkeypatch) -> None:
     hub.put("mallory/vae", good)
     for answer in ({}, {"sha": "../../evil"}, {"sha": 1}, {"siblings": 1}, [], {"sha": "0" * 40, "siblings": [{}]}):
-        info = lambda *_, answer=answer, **__: answer  # noqa: E731
         with monkeypatch.context() as patch:
             patch.setattr(type(hub.state.repo("models", "a", "b")), "resolve", lambda *_: "0" * 40)
-            patch.setattr("hubserver.HubHandler.info", info)
+            patch.setattr("hubserver.HubHandler.info", lambda *_, answer=answer, **__: answer)
             with pytest.raises(HubError):
                 vaekit.load("mallory/vae", cache_dir=tmp_path / "cache")
     assert not list(tmp_path.rglob("evil"))

@@ -264,6 +264,10 @@ def save(model: VAE, folder: str | Path) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        CheckpointError: where it cannot be written.
+        ConfigError: where the model has no config and none can be made of it.
     """
     folder = _spelt(folder)
     config = model.config or describe(model)

@@ -67,12 +67,16 @@ def counting(what: str, total: int, wanted: bool = True) -> Iterator[Callable[[i
         nonlocal said
         if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
             said = time.monotonic()
-            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
+            _say(f"{what}: {done:,} of {total:,}")
 
     yield tell
 
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 (the one place that talks to people while something takes long)
 
 
 class _Silent:
@@ -97,7 +101,7 @@ class _Lines(_Silent):
         self.line = ""
 
     def message(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 (the one place that talks to people while training)
+        _say(text)
 
     def report(self, report: Report) -> None:
         if report.split == "train" and not report.partial:

@@ -267,7 +267,7 @@ def save(model: VAE, folder: str | Path) -> Path:
 
     Raises:
         CheckpointError: where it cannot be written.
-        ConfigError: where the model has no config and none can be made of it.
+        UnknownPart: where the model has no config, and a part that no plugin brings by name.
     """
     folder = _spelt(folder)
     config = model.config or describe(model)

@@ -1,4 +1,6 @@
-"""Run each plugin's tests where nothing but the core and that plugin is installed: `python tests/downstream.py DIST [PLUGIN…]`.
+"""Run the tests of each plugin, and of the demo, where nothing but the core and that is installed.
+
+`python tests/downstream.py DIST [PLUGIN…]`
 
 DIST is a folder with the wheels, as `make wheels` fills it. A plugin that needs another, or the checkout, fails here.
 """
@@ -17,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 def main(dist: str, *names: str) -> int:
     """The exit code: 0 where the tests of every plugin pass."""
-    there = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+    there = [*sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml")), ROOT / "demo"]
     plugins = [plugin for plugin in there if not names or plugin.name in names]
     absent = sorted(set(names) - {plugin.name for plugin in plugins})
     if absent:
@@ -35,15 +37,25 @@ def main(dist: str, *names: str) -> int:
 
 def _tested(plugin: Path, folder: Path, wheels: Path) -> tuple[int, str]:
     environment = Environment(folder, wheels)
-    environment.install(tomllib.loads((plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"])
-    own = plugin.name.replace("-", "_")
+    name = tomllib.loads((plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    environment.install(name)
+    own = name.replace("-", "_")
     where = f"import vaekit, {own}; print(vaekit.__file__, {own}.__file__)"
     found = environment.call(str(environment.python), "-P", "-c", where)
     if any(ROOT in Path(file).parents for file in found.split()):
         return 1, f"it is imported from the checkout: {found}"
     pytest = [str(environment.python), "-P", "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     done = subprocess.run(
-        [*pytest, "-p", "no:cacheprovider", str(plugin / "tests")],
+        [
+            *pytest,
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "not slow",
+            "--ignore",
+            str(plugin / "tests" / "browser"),
+            str(plugin / "tests"),
+        ],
         cwd=folder,
         capture_output=True,
         text=True,

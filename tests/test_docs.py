@@ -26,8 +26,9 @@ from vaekit.training import TrainingOptions
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
-OURS = {"vaekit", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))}
-COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+OURS = {"vaekit", "vaekit-demo", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))}
+GROUP: Any = get_command(app)
+COMMANDS: dict[str, Any] = {**GROUP.commands, "demo": GROUP.get_command(None, "demo")}
 ELSEWHERE = ("mnist", "folder:", "npz:", ".png")
 """What a console line names that is not at hand: such lines are checked, not run."""
 IN_ORDER = [page for page in PAGES if page != "tutorial"]
@@ -231,7 +232,7 @@ def test_console(
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
 ) -> None:
-    """The commands of a page run in order, or are right as far as can be told without the data that they name."""
+    """The commands of a page run in order, or are right as far as can be told without the data that they name, or a browser."""
     monkeypatch.chdir(tmp_path)
     if page == "hub":
         _log_in(monkeypatch, request)
@@ -239,7 +240,7 @@ def test_console(
     for line in lines:
         prompt, vaekit_, command, *arguments = shlex.split(line)
         assert (prompt, vaekit_) == ("$", "vaekit"), line
-        if any(word in line for word in ELSEWHERE) and command != "recipes":
+        if command == "demo" or (any(word in line for word in ELSEWHERE) and command != "recipes"):
             _check(command, arguments)
         else:
             app([command, *arguments, *(QUICK if command == "train" else ())], standalone_mode=False)

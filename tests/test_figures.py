@@ -428,12 +428,13 @@ def test_of_many_examples_some_are_shown_and_the_one_asked_for(trained, tmp_path
     """They are drawn by the same seed from the whole test set, which may be sorted by class."""
     from typer.testing import CliRunner
 
-    from vaekit.cli import app, models, pictures
+    from vaekit import inputs
+    from vaekit.cli import app, pictures
     from vaekit.data.subset import some
 
     monkeypatch.setattr(pictures, "_MOST", 20)
     model = vaekit.load(trained)
-    everything, _ = next(iter(Batches(models.data_of(str(trained), model, None, None).test, 90)))
+    everything, _ = next(iter(Batches(inputs.data_of(str(trained), model).test, 90)))
     for example in (int(some(90, 20)[7]), 0, 89):
         x, y, _, place = pictures._test(str(trained), model, None, None, example)
         assert len(x) == len(y) == 20

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import vaekit
-from vaekit import cli, compatibility, registry
+from vaekit import cli, compatibility, packages, registry
 from vaekit import plugins as manager
 from vaekit.ambient import Ambient
 from vaekit.blocks import drawing
@@ -449,7 +449,7 @@ def test_a_part_that_cannot_be_had_says_where_it_is(installed: "Environment", al
 
 def test_the_environment_restricts_what_loads(installed: "Environment") -> None:
     all_packages = {*REASONS, "first", "second", "two-doors", "noisy", "restless", "vaekit-conv", "vaekit-lstm", "good"}
-    all_packages |= {"vaekit-conditional", "vaekit-likelihoods", "vaekit-losses"}
+    all_packages |= {"vaekit-conditional", "vaekit-demo", "vaekit-likelihoods", "vaekit-losses"}
     left_out = ", ".join(sorted(all_packages - {"good", "vaekit-lstm"}))
     header, good, vaekit_, lstm, *remarks = installed.vaekit(
         "plugins", VAEKIT_PLUGINS="goood, GOOD,Vaekit_LSTM,,1234"
@@ -476,7 +476,7 @@ def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str)
 
 def _only(entry: EntryPoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the environment had this plugin and no other."""
-    monkeypatch.setattr(manager, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(packages, "entry_points", lambda group: [entry])
     _nothing_loaded(monkeypatch)
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import pytest
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make wheels` makes."""
     folder = tmp_path_factory.mktemp("dist")
-    packages = [str(path.parent) for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+    packages = [str(path.parent) for path in [*sorted(ROOT.glob("plugins/*/pyproject.toml")), ROOT / "demo" / "pyproject.toml"]]
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
     subprocess.run([*build, str(ROOT), *packages], check=True, capture_output=True, cwd=folder)
     return folder
@@ -34,7 +35,24 @@ def alone(wheels: Path, tmp_path_factory: pytest.TempPathFactory, environments: 
 
 def test_every_package_is_one_wheel(wheels: Path) -> None:
     names = sorted(path.name.split("-")[0] for path in wheels.iterdir())
-    assert names == ["vaekit", *sorted(p.parent.name.replace("-", "_") for p in ROOT.glob("plugins/*/pyproject.toml"))]
+    plugins = [path.parent.name.replace("-", "_") for path in ROOT.glob("plugins/*/pyproject.toml")]
+    assert names == ["vaekit", *sorted(["vaekit_demo", *plugins])]
+
+
+def test_the_demo_is_a_command_and_its_files(wheels: Path, tmp_path: Path, environments: "Callable[..., Environment]") -> None:
+    there = {path.name for path in (ROOT / "demo" / "vaekit_demo" / "static").iterdir()}
+    [wheel] = wheels.glob("vaekit_demo-*.whl")
+    with ZipFile(wheel) as archive:
+        held = archive.namelist()
+    assert there == {Path(name).name for name in held if name.startswith("vaekit_demo/static/") and not name.endswith("/")}
+    environment = environments(tmp_path / "env", wheels)
+    environment.install("vaekit[demo]")
+    assert "  demo  " in environment.vaekit("--help")
+    assert "vaekit-demo" in environment.vaekit("plugins")
+    assert "--port" in environment.vaekit("demo", "--help")
+    said = environment.vaekit("demo", "nowhere", code=1)
+    assert "no folder nowhere" in said
+    assert "Traceback" not in said
 
 
 def test_an_extra_brings_its_plugin(wheels: Path, tmp_path: Path, environments: "Callable[..., Environment]") -> None:
@@ -57,6 +75,8 @@ def test_without_the_extra_the_error_says_which_command_brings_it(alone: "Enviro
     said = alone.vaekit("train", "digits", "encoder=lstm", code=2)
     assert "encoder 'lstm' comes from vaekit-lstm, which is not installed: pip install 'vaekit[lstm]'" in said
     assert "Traceback" not in said
+    said = alone.vaekit("demo", "latest", "--port", "7860", code=2)
+    assert said == "error: the command 'demo' comes with vaekit-demo, which is not installed: pip install \"vaekit[demo]\"\n"
 
 
 def test_new_plugins_are_made_of_what_the_wheel_holds(alone: "Environment", tmp_path: Path) -> None:

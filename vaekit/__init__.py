@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vaekit.data.catalog import Raw as Raw
     from vaekit.data.catalog import split_named as split_named
     from vaekit.data.image_files import ImageFiles as ImageFiles
+    from vaekit.data.offline import may_download as may_download
     from vaekit.errors import CheckpointError as CheckpointError
     from vaekit.errors import ConfigError as ConfigError
     from vaekit.errors import DataError as DataError
@@ -64,6 +65,7 @@ _MODULES = {
     "data.batches": ["Batches"],
     "data.catalog": ["DataSet", "Examples", "Raw", "split_named"],
     "data.image_files": ["ImageFiles"],
+    "data.offline": ["may_download"],
     "errors": [
         "CheckpointError",
         "ConfigError",

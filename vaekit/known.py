@@ -1,6 +1,6 @@
-"""What names are known: of the parts that this project's own packages bring, and of data that have none.
+"""What names are known: of the parts and commands that this project's own packages bring, and of data that have none.
 
-The error for a missing part says what to install for these parts only: a config from a stranger must not be able to name a
+The error for a missing one says what to install for these only: a config from a stranger must not be able to name a
 package to install.
 """
 
@@ -18,5 +18,7 @@ EXTRAS: dict[tuple[str, str], str] = {
     ("loss", "iwae"): "losses",
 }
 """Kind and name, to the extra of vaekit that brings it."""
+COMMANDS: dict[str, str] = {"demo": "demo"}
+"""Commands, to the extra of vaekit that brings each."""
 UNNAMED = ("data", "folder", "npy", "npz", "idx")
 """What data are called that have no name of their own: arrays, and files by their format."""

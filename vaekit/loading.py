@@ -7,13 +7,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pluggy
-from packaging.utils import canonicalize_name
 
 from vaekit import hookspecs
 from vaekit.ambient import DRAWN, Ambient
@@ -22,6 +21,7 @@ from vaekit.contract import check_dataset, check_part
 from vaekit.data.catalog import DataSet
 from vaekit.diagnosis import reason
 from vaekit.errors import PluginError, short, suggestion
+from vaekit.packages import package_of, stated
 from vaekit.parts import Part
 
 GROUP = "vaekit"
@@ -86,24 +86,6 @@ def load(entry: EntryPoint) -> Plugin:
     )
 
 
-def package_of(distribution: Distribution | None) -> str:
-    """The name of a distribution; that of its metadata's folder where they do not say it."""
-    name = stated(distribution, "Name")
-    if name == UNKNOWN:
-        with suppress(Exception):
-            name = short(getattr(distribution, "_normalized_name", UNKNOWN))
-    return canonicalize_name(name)
-
-
-def stated(distribution: Distribution | None, field: str) -> str:
-    """What a distribution says of itself in its metadata, where they can be read and say it."""
-    there = None
-    with suppress(Exception):  # another encoding than UTF-8, no metadata at all
-        there = distribution and distribution.metadata.get_all(field)
-    return short(there[0]) or UNKNOWN if there else UNKNOWN
-
-
-UNKNOWN = "unknown"
 _HOOKS = [name for name in dir(hookspecs) if name.startswith("vaekit_")]
 
 

@@ -4,23 +4,21 @@ Plugins load on the first look-up, never on import. One that fails is remembered
 `VAEKIT_PLUGINS=a,b` (names of distributions; or nothing at all) restricts what loads; the built-in parts always do.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
 from vaekit.blocks import DRAWING
-from vaekit.diagnosis import unreadable
 from vaekit.errors import PluginError
-from vaekit.loading import GROUP, Plugin, load, package_of, stated
+from vaekit.loading import GROUP, Plugin, load
+from vaekit.packages import ALLOWED, entries, named
 
 __all__ = ["ALLOWED", "Plugin", "Plugins", "plugins"]
 
-ALLOWED = "VAEKIT_PLUGINS"
 PATIENCE = 60.0
 """Seconds for which a look-up waits while another thread loads plugins; one of them may be waiting for that very look-up."""
 
@@ -118,48 +116,18 @@ def _loaded() -> Plugins:
 
 @cache
 def _load_all() -> Plugins:
-    entries, unread = _found()
-    packages = {package for package, _ in entries} | {plugin.package for plugin in unread}
-    asked = os.environ.get(ALLOWED)
-    named = [canonicalize_name(name.strip()) for name in (asked or "").split(",") if name.strip()]
-    used = packages if asked is None else {"vaekit", *named}
-    loaded = [_load(package, entry) for (package, _), entry in sorted(entries.items()) if package in used]
-    loaded += [plugin for plugin in unread if plugin.package in used]
+    found, unread = entries(GROUP)
+    packages = {package for package, _ in found} | {other.package for other in unread}
+    asked = named()
+    used = packages if asked is None else {"vaekit", *asked}
+    loaded = [_load(package, entry) for (package, _), entry in sorted(found.items()) if package in used]
+    loaded += [Plugin(o.package, o.version, o.package, error=o.error) for o in unread if o.package in used]
     ours = {key for plugin in loaded if plugin.package == "vaekit" for key, _ in _brought(plugin)}
     return Plugins(
         [plugin if plugin.package == "vaekit" else _beside(ours, plugin) for plugin in loaded],
         tuple(sorted(packages - used)),
-        tuple(dict.fromkeys(name for name in named if name not in packages)),
+        tuple(dict.fromkeys(name for name in asked or () if name not in packages)),
     )
-
-
-def _found() -> tuple[dict[tuple[str, str], EntryPoint], list[Plugin]]:
-    """The entry points by package and name; and the packages whose entry points cannot be read, as plugins out of use."""
-    try:
-        return _by_name(entry_points(group=GROUP)), []
-    except Exception:  # what is wrong with those of one package, plugin or not, is raised instead of all
-        return _found_one_by_one()
-
-
-def _found_one_by_one() -> tuple[dict[tuple[str, str], EntryPoint], list[Plugin]]:
-    found: dict[tuple[str, str], EntryPoint] = {}
-    unread: list[Plugin] = []
-    seen: set[str] = set()
-    for distribution in distributions():
-        package = package_of(distribution)
-        if package in seen:  # further down the path, where Python does not look for its modules either
-            continue
-        seen.add(package)
-        try:
-            found |= _by_name(distribution.entry_points.select(group=GROUP))
-        except Exception as error:
-            version, why = stated(distribution, "Version"), unreadable("entry points", error, distribution)
-            unread.append(Plugin(package, version, package, error=why))
-    return found, unread
-
-
-def _by_name(entries: Iterable[EntryPoint]) -> dict[tuple[str, str], EntryPoint]:
-    return {(package_of(entry.dist), entry.name): entry for entry in entries}
 
 
 def _load(package: str, entry: EntryPoint) -> Plugin:

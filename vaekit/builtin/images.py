@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaekit import DataError, DataSet, Examples, ImageFiles, Raw
+from vaekit import DataError, DataSet, Examples, ImageFiles, Raw, may_download
 
 
 def _digits(path: str, root: Path) -> Raw:
@@ -68,7 +68,7 @@ def _both(name: str, root: Path, **options: Any) -> dict[str, Any]:
 
 
 def _torchvision(name: str, root: Path, **options: Any) -> Any:
-    """The files under the data root where they are, else a download to it."""
+    """The files under the data root where they are, else a download to it where that is allowed."""
     import torchvision
 
     dataset = getattr(torchvision.datasets, name)
@@ -76,6 +76,11 @@ def _torchvision(name: str, root: Path, **options: Any) -> Any:
         return _quietly(dataset, root, download=False, **options)
     except Exception as error:  # torchvision raises whatever its readers stumble over, AssertionError included
         absent = error
+    if not may_download():
+        raise DataError(
+            f"{name} is not under {root} ({_line(absent)}), and nothing is downloaded here: "
+            "give the folder that holds it with --data-root or VAEKIT_DATA"
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _patience(_PATIENCE):

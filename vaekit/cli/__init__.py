@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import authoring, catalog, checking, evaluating, models, pictures, reproducing, sharing, sweeping, training
+from vaekit.cli.commands import Commands
 from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
 
 app = typer.Typer(
     name="vaekit",
+    cls=Commands,
     help="Variational autoencoders made of parts.",
     no_args_is_help=True,
     add_completion=False,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaekit.cli import show
+from vaekit.cli import commands, show
 from vaekit.cli.training import Json
 from vaekit.errors import ConfigError, short, suggestion
 
@@ -68,13 +68,15 @@ def _show_part(kind: str, name: str, as_json: bool) -> None:
         typer.echo("\n" + "\n".join(line.strip() for line in references.splitlines()))
 
 
-def plugins(as_json: Json = False) -> None:
+def plugins(context: typer.Context, as_json: Json = False) -> None:
     """What is installed, what it brings, and what is broken."""
     from vaekit.plugins import plugins as load_plugins
 
     loaded = load_plugins()
+    group: Any = context.find_root().command
+    others: list[commands.Command] = group.brought
     if as_json:
-        show.document([_described(plugin) for plugin in loaded.all])
+        show.document([*map(_described, loaded.all), *map(_described_command, others)])
         return
     several = {plugin.package for plugin in loaded.all if len(loaded.of(plugin.package)) > 1}
     rows = []
@@ -83,6 +85,9 @@ def plugins(as_json: Json = False) -> None:
         what = f"out of use: {plugin.error}" if plugin.error else brings
         shown = f"{plugin.package} ({plugin.name})" if plugin.package in several else plugin.package
         rows.append((shown, plugin.version, f"{1000 * plugin.seconds:.0f} ms", what))
+    for command in others:
+        what = f"command {command.name}" + (f" out of use: {command.error}" if command.error else "")
+        rows.append((command.package, command.version, f"{1000 * command.seconds:.0f} ms", what))
     show.table(rows, ("package", "version", "loaded in", "brings"))
     for line in _remarks(loaded):
         typer.echo(line)
@@ -95,23 +100,42 @@ def _described(plugin: "Plugin") -> dict[str, Any]:
         "name": plugin.name,
         "parts": [f"{part.kind} {part.name}" for part in plugin.parts],
         "datasets": [dataset.name for dataset in plugin.datasets],
+        "commands": [],
         "seconds": round(plugin.seconds, 3),
         "error": plugin.error,
         "notes": plugin.notes,
     }
 
 
+def _described_command(command: commands.Command) -> dict[str, Any]:
+    return {
+        "package": command.package,
+        "version": command.version,
+        "name": command.name,
+        "parts": [],
+        "datasets": [],
+        "commands": [] if command.error else [command.name],
+        "seconds": round(command.seconds, 3),
+        "error": command.error,
+        "notes": [],
+    }
+
+
 def _remarks(loaded: "Plugins") -> Iterator[str]:
     """What else there is to say, one line each."""
+    from vaekit.packages import named
+
     for plugin in loaded.all:
         for note in plugin.notes:
             yield f"note on {plugin.package}: {note}"
     for kind, name in loaded.clashes():
         yield f"clash: {loaded.clash(kind, name)}"
-    if loaded.left_out:
-        yield f"VAEKIT_PLUGINS leaves out {', '.join(loaded.left_out)}"
-    known = {*loaded.left_out, *(plugin.package for plugin in loaded.all)}
-    for name in loaded.absent:
+    asked, others = named(), commands.packages()
+    left_out = {*loaded.left_out, *(others.difference(asked) if asked is not None else ())}
+    if left_out:
+        yield f"VAEKIT_PLUGINS leaves out {', '.join(sorted(left_out))}"
+    known = {*left_out, *others, *(plugin.package for plugin in loaded.all)}
+    for name in (name for name in loaded.absent if name not in others):
         cure = suggestion(name, known) or ": correct it, or install it"
         yield f"VAEKIT_PLUGINS names {short(repr(name))}, which is no installed plugin{cure}"
 

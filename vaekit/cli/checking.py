@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaekit.cli import overrides, show
+from vaekit.cli import commands, overrides, show
 from vaekit.cli.training import Json
 from vaekit.errors import ConfigError, UnknownPart, short, suggestion
 
@@ -108,6 +108,8 @@ def _absent(name: str) -> str:
     loaded, package = plugins(), canonicalize_name(name)
     if package in loaded.left_out:
         return f"{ALLOWED} leaves out {package}: add it there, or unset {ALLOWED}"
+    if package in commands.packages():
+        return f"package {package} brings commands only, which nothing is promised of: there is nothing to check"
     if _is_installed(package):
         return (
             f"package {package} is installed and brings no plugin: give its pyproject.toml the lines "

@@ -36,7 +36,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """How good a model is on the test set: bounds, latents, reconstructions, and what is wrong with it."""
-    from vaekit import evaluation, io
+    from vaekit import evaluation, inputs, io
     from vaekit.data.batches import Batches
     from vaekit.data.check import check_labels, check_support
     from vaekit.data.subset import some
@@ -49,7 +49,7 @@ def evaluate(
     run = Run(folder) if folder else None
     weights = run.weights if run else None  # those of a run that is still training may change meanwhile
     loaded = io.load(model, device=device)
-    found = models.data_of(model, loaded, data, data_root)
+    found = inputs.data_of(model, loaded, data, data_root)
     if found.shape != loaded.data_shape:
         raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
     check_labels(loaded.context, found)

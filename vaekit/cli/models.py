@@ -8,12 +8,10 @@ import typer
 from vaekit.cli import show
 from vaekit.cli.training import Json
 from vaekit.errors import ConfigError, short
-from vaekit.known import UNNAMED
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vaekit.data.prepare import Data
     from vaekit.model import VAE
 
 Model = Annotated[str, typer.Argument(help="A run, a model folder, latest, or a repo on the Hub.")]
@@ -63,7 +61,9 @@ def reconstruct(
     if images:
         import torch
 
-        x, y = torch.cat([_image(path, loaded) for path in images]), label
+        from vaekit import inputs
+
+        x, y = torch.cat([inputs.image(path, loaded) for path in images]), label
     else:
         x, y = _examples(model, loaded, data_root, slice(0, n))
         if label is not None:
@@ -164,72 +164,26 @@ def _about(config: Any) -> str:
     return f"  {config.data.name}, {config.data.examples:,} training examples" if config.data else ""
 
 
-def data_of(model: str, loaded: "VAE", name: str | None, root: str | None) -> "Data":
-    """The data that a model was trained on, prepared as they were then; or others prepared so."""
-    from vaekit import io
-    from vaekit.blocks import afforded
-    from vaekit.data.prepare import load
-    from vaekit.data.transform import DataOptions
-    from vaekit.runs import Run
-
-    run = io.run_of(model)
-    record = Run(run).record if run else {}
-    info = loaded.config.data if loaded.config else None
-    source = name or record.get("source") or (info.name if info and info.name not in UNNAMED else None)
-    if source is None:
-        raise ConfigError(f"{model} does not say where its data are: name a data set")
-    given = record.get("data") or (
-        {"binarize": info.binarize, "seed": info.seed, "resize": info.resize, "crop": info.crop, "grey": info.grey}
-        if info
-        else {}
-    )
-    recorded = record.get("data_root")
-    if root is None and recorded is not None and not Path(recorded).is_dir():  # nothing is downloaded to where a run says
-        raise ConfigError(f"the run says that its data are under {recorded!r}, which is not there: give --data-root")
-    options = DataOptions(**given)
-    shape, size = loaded.data_shape, options.size or (options.crop and (options.crop, options.crop))
-    if size and (len(shape) != 3 or tuple(shape[1:]) != size):
-        raise ConfigError(f"{model} says that its images were brought to {size[0]}x{size[1]}, and takes data of shape {shape}")
-    with afforded(shape):
-        return load(source, options, root or recorded)
-
-
 def _examples(model: str, loaded: "VAE", root: str | None, which: slice) -> tuple["Tensor", Any]:
     import torch
 
+    from vaekit import inputs
     from vaekit.data.batches import Batches
 
-    test = data_of(model, loaded, None, root).test
+    test, _ = inputs.examples_of(model, loaded, root=root)
     x, y = next(iter(Batches(test.take(torch.arange(len(test))[which]), len(test))))
     return x, (y if loaded.conditional else None)
 
 
 def _end(text: str, model: str, loaded: "VAE", root: str | None) -> tuple["Tensor", Any]:
     if not text.isdecimal():
-        return _image(Path(text), loaded)[0], None
+        from vaekit import inputs
+
+        return inputs.image(text, loaded)[0], None
     x, y = _examples(model, loaded, root, slice(int(text), int(text) + 1))
     if not len(x):
         raise ConfigError(f"the test set has no example {text}")
     return x[0], None if y is None else y[0]
-
-
-def _image(path: Path, loaded: "VAE") -> "Tensor":
-    """An image file as this model sees images, (1, C, H, W)."""
-    from vaekit.data.batches import Batches
-    from vaekit.data.catalog import Examples
-    from vaekit.data.image_files import ImageFiles
-    from vaekit.data.transform import DataOptions, transform
-
-    shape = loaded.data_shape
-    if len(shape) != 3:
-        raise ConfigError(f"this model's data are of shape {shape}, not images")
-    info = loaded.config.data if loaded.config else None
-    binary = info is not None and info.binarize != "none"
-    crop = info.crop if info is not None else None
-    options = DataOptions(crop=crop, resize=(shape[1], shape[2]), binarize="threshold" if binary else "none")
-    examples = transform(Examples(ImageFiles([path], shape)), options, "test")
-    x, _ = next(iter(Batches(examples, 1)))
-    return x
 
 
 def _target(model: str, output: str | None, name: str) -> Path:

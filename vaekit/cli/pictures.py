@@ -87,11 +87,12 @@ def _test(
     """At most 5,000 of the test set, the example of that number among them, and its place there."""
     import torch
 
+    from vaekit import inputs
     from vaekit.data.batches import Batches
     from vaekit.data.check import check_labels
     from vaekit.data.subset import some
 
-    found = models.data_of(model, loaded, data, root)
+    found = inputs.data_of(model, loaded, data, root)
     if found.shape != loaded.data_shape:
         raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
     check_labels(loaded.context, found)

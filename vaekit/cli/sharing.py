@@ -17,7 +17,7 @@ def push(
     message: Annotated[str | None, typer.Option(help="Of the commit.  [default: says which vaekit]")] = None,
     license: Annotated[str | None, typer.Option(help="Its id on the Hub, such as apache-2.0; none is assumed.")] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Propose it in a pull request.")] = False,
-    space: Annotated[bool, typer.Option("--space", help="Publish a page that draws from it too, under the same name.")] = False,
+    space: Annotated[bool, typer.Option("--space", help="Publish the demo of it too, as a Space of the same name.")] = False,
     as_json: Json = False,
 ) -> None:
     """Publish a model on the Hugging Face Hub, with the account of HF_TOKEN or `hf auth login`."""

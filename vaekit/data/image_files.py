@@ -44,7 +44,7 @@ class ImageFiles:
             DataError: naming the file that cannot be read.
         """
         with _opened(self.paths[index]) as image:
-            return torch.from_numpy(_pixels(ImageOps.exif_transpose(_eight_bits(image)), self.shape[0]))
+            return pixels(image, self.shape[0])
 
     def _shape(self) -> Shape:
         channels = 1
@@ -59,6 +59,25 @@ class ImageFiles:
         return (channels, *first)
 
 
+def pixels(image: Image.Image, channels: int | None = None) -> Tensor:
+    """The pixels of an image that Pillow has opened, uint8 (C, H, W): turned the way its EXIF data say, of 8 bits.
+
+    Args:
+        image: of any mode; what is transparent is laid on white, but for 4 channels.
+        channels: 1 for grey, 3 for RGB or 4 for RGBA; 1 or 3, as the image is, unless given.
+
+    Raises:
+        DataError: for numbers of 32 bits, whose range nobody knows.
+    """
+    channels = channels or _channels(image)
+    image = ImageOps.exif_transpose(_eight_bits(image))
+    if channels != 4 and image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    array = np.asarray(image.convert({1: "L", 4: "RGBA"}.get(channels, "RGB")))
+    laid = array[None] if channels == 1 else array.transpose(2, 0, 1)
+    return torch.from_numpy(laid.copy(order="C"))  # Pillow's own cannot be written to
+
+
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap height and width
 _GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -66,9 +85,13 @@ _GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I")
 def _header(path: Path) -> Shape:
     """Channels, height and width."""
     with _opened(path) as image:
-        channels = 1 if image.mode in _GREY else 3
+        channels = _channels(image)
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (channels, image.width, image.height) if turned else (channels, image.height, image.width)
+
+
+def _channels(image: Image.Image) -> int:
+    return 1 if image.mode in _GREY else 3
 
 
 @contextmanager
@@ -91,10 +114,3 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise DataError("holds numbers of 32 bits, whose range nobody knows: make it one of 8 or 16 bits, or an array")
     return image
-
-
-def _pixels(image: Image.Image, channels: int) -> np.ndarray:
-    if channels != 4 and image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    pixels = np.asarray(image.convert({1: "L", 4: "RGBA"}.get(channels, "RGB")))
-    return (pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)).copy(order="C")  # Pillow's own cannot be written to

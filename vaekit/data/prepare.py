@@ -77,6 +77,22 @@ def load(source: Any, options: DataOptions | None = None, root: str | Path | Non
     return Data(splits["train"], splits["validation"], splits["test"], info)
 
 
+def one(source: Any, options: DataOptions, split: str, root: str | Path | None = None) -> tuple[Examples, tuple[str, ...]]:
+    """One split as `load` gives it, and the names of the classes; the images of the others are not decoded.
+
+    Args:
+        source: as for `load`.
+        options: what to do to it.
+        split: `train`, `validation` or `test`.
+        root: as for `load`.
+
+    Raises:
+        DataError: and others, as `load` does.
+    """
+    name, raw = read(source, data_root(root))
+    return transform(_split(name, raw, options)[split], options, split), _classes(name, raw)
+
+
 def data_root(given: str | Path | None = None) -> Path:
     """Where named data sets are: as given, else VAEKIT_DATA, else `data` in VAEKIT_CACHE or the user's cache."""
     return Path(given or os.environ.get("VAEKIT_DATA") or cache() / "data").expanduser()

@@ -1,4 +1,4 @@
-"""A Gradio Space for a model on the Hub: a page that loads it at one commit, and draws from it.
+"""A Gradio Space for a model on the Hub: the demo of the package vaekit-demo, of that model at one commit.
 
 `app.txt` is the program, whole but for the model and the commit.
 """
@@ -18,7 +18,7 @@ from vaekit.known import EXTRAS
 from vaekit.plugins import plugins
 from vaekit.upload import OF_WEIGHTS, put
 
-GRADIO, PYTHON = "6.31.0", "3.12"
+DEMO, GRADIO, PYTHON = "0.1.0", "6.31.0", "3.12"
 """The versions where there is no other reason to choose one."""
 
 
@@ -88,23 +88,24 @@ def _card(repo: str, commit: str, names: list[str], license: str | None, private
         license=license,
         models=[repo],
         tags=["vaekit", "vae"],
-        short_description="Draws from a variational autoencoder",
+        short_description="Explore a variational autoencoder",
         suggested_hardware="cpu-basic",
         preload_from_hub=None if private else [f"{repo} {loaded} {commit}"],  # which takes public repos only
     )
     link = f"[{repo}](https://huggingface.co/{repo}/tree/{commit})"
-    return f"---\n{data.to_yaml()}\n---\n\n# {title}\n\nA page that draws from {link}, made with vaekit.\n"
+    return f"---\n{data.to_yaml()}\n---\n\n# {title}\n\nA page on which to explore {link}, made with vaekit.\n"
 
 
 def _app(repo: str, commit: str) -> str:
     text = files("vaekit.space").joinpath("app.txt").read_text(encoding="utf-8")
-    return text.replace('"user/model"', f'"{repo}"').replace(f'"{"0" * 40}"', f'"{commit}"')
+    return text.replace(f"user/model@{'0' * 40}", f"{repo}@{commit}")
 
 
 def _requirements(packages: list[str], others: list[str]) -> str:
     lines = [
         *(f"{name}=={public.partition('+')[0]}" for name in ("torch", "torchvision") if (public := _version(name))),
         f"gradio=={_version('gradio') or GRADIO}",
+        f"vaekit-demo=={_version('vaekit-demo') or DEMO}",
         *(f"{name}=={version(name)}" for name in packages),
         *(f"# {name}: not of vaekit; write it here as NAME==VERSION where you trust it" for name in others),
     ]

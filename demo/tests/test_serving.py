@@ -1,0 +1,185 @@
+"""What stands around the answers: bounds, errors, training, and where a page listens."""
+
+import asyncio
+import logging
+import shlex
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vaekit_demo import guard, launching
+from vaekit_demo.engine.shown import Shown
+from vaekit_demo.engine.teaching import Lesson, teach
+from vaekit_demo.work import FULL, Full, Workers, spoken
+
+import vaekit
+from vaekit import ConfigError, DataError
+
+# Workers.
+
+
+def test_more_than_may_wait_are_told() -> None:
+    async def crowd() -> tuple[list[Any], Any]:
+        workers = Workers(most=3)
+        gate = threading.Event()
+        waiting = [asyncio.create_task(workers.run(gate.wait, 10)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        gate.set()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        after = await workers.run(lambda: "room again")
+        workers.close()
+        return found, after
+
+    found, after = asyncio.run(crowd())
+    assert [isinstance(one, Full) for one in found] == [False] * 3 + [True] * 2
+    assert after == "room again"
+
+
+def test_a_visitor_is_told_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    assert spoken(DataError("the file is empty")) == "The file is empty."
+    assert spoken(Full(FULL)) == FULL
+    with caplog.at_level(logging.ERROR):
+        said = spoken(ValueError("secret of the server"))
+    assert "secret" not in said
+    assert "secret" in caplog.text
+
+
+# The guard.
+
+
+class _Asgi:
+    """An app that reads all that it is sent, and a client that sends it."""
+
+    def __init__(self, chunks: list[bytes], length: int | None = None, method: str = "POST") -> None:
+        self.sent: list[Any] = []
+        self.chunks = chunks
+        headers = [] if length is None else [(b"content-length", str(length).encode())]
+        self.scope = {"type": "http", "method": method, "headers": headers}
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"all of it"})
+
+    async def receive(self) -> dict[str, Any]:
+        chunk = self.chunks.pop(0) if self.chunks else b""
+        return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks)}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def status(self, middleware: Any = None) -> int:
+        stands = middleware or guard.Guard(self.app)
+        asyncio.run(stands(self.scope, self.receive, self.send))
+        return int(self.sent[0]["status"])
+
+
+def test_what_is_small_passes_with_headers() -> None:
+    asked = _Asgi([b"small"], 5)
+    assert asked.status() == 200
+    headers = dict(asked.sent[0]["headers"])
+    assert headers[b"x-content-type-options"] == b"nosniff"
+    assert b"default-src 'self'" in headers[b"content-security-policy"]
+
+
+def test_what_says_it_is_large_is_refused_unread() -> None:
+    asked = _Asgi([b"x"], guard.MOST_BYTES + 1)
+    assert asked.status() == 413
+    assert asked.chunks == [b"x"]
+
+
+def test_what_turns_out_large_is_refused() -> None:
+    chunk = bytes(2**20)
+    asked = _Asgi([chunk] * 30)
+    assert asked.status() == 413
+    assert len(asked.chunks) > 15
+
+
+def test_a_crowd_is_refused() -> None:
+    asked = _Asgi([b"x"], 1)
+    stands = guard.Guard(asked.app)
+    stands.at_once = guard.MOST_AT_ONCE
+    assert asked.status(stands) == 503
+    assert b"queue is full" in asked.sent[1]["body"]
+    looking = _Asgi([b""], method="GET")
+    assert looking.status(stands) == 200
+
+
+# Training.
+
+
+def test_training_goes_on_until_it_is_stopped() -> None:
+    stopped: list[int] = []
+    seen = []
+    for progress in teach(Lesson(epochs=50), lambda: bool(stopped)):
+        seen.append(progress.epoch)
+        if progress.epoch == 2:
+            stopped.append(1)
+    assert seen == [0, 1, 2]
+
+
+def test_one_training_at_a_time() -> None:
+    first: Iterator[Any] = teach(Lesson(epochs=3), lambda: False)
+    next(first)
+    with pytest.raises(ConfigError, match="going on already"):
+        next(teach(Lesson(), lambda: False))
+    first.close()  # type: ignore[attr-defined]
+    next(teach(Lesson(epochs=1), lambda: False))
+
+
+def test_the_command_trains_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaekit.cli import app
+
+    lesson = Lesson(features=3, beta=2.0, epochs=2, seed=4)
+    *_, last = teach(lesson, lambda: False)
+    monkeypatch.chdir(tmp_path)
+    _, *arguments = shlex.split(lesson.command)
+    app([*arguments, "--output", str(tmp_path), "--name", "same", "--quiet"], standalone_mode=False)
+    rows = vaekit.Run(tmp_path / "same").metrics
+    wanted = [row["nelbo"] for row in rows if row["split"] == "validation"]
+    assert [row["nelbo"] for row in last.rows if row["split"] == "validation"] == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"features": 0}, {"epochs": 10**6}, {"lr": -1.0}, {"beta": float("nan")}, {"encoder": "x" * 100}]
+)
+def test_lessons_in_bounds(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Lesson.model_validate(wrong)
+
+
+# Launching.
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"{taken}.*--port"):
+            launching.launch(["anything"], port=taken)
+
+
+@pytest.mark.parametrize(("host", "said"), [("no.such.host.invalid", "--port"), ("203.0.113.7", "cannot be listened on")])
+def test_an_address_that_is_not_here(host: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        launching.launch(["anything"], host=host, port=7999)
+
+
+def test_no_model_and_too_many() -> None:
+    with pytest.raises(ConfigError, match="no model"):
+        launching.launch([])
+    with pytest.raises(ConfigError, match="more than the 16"):
+        launching.launch(["x"] * 17)
+
+
+def test_models_of_one_name_are_told_apart(tmp_path: Path, deep: Shown) -> None:
+    for folder in ("a/same", "b/same", "c/other"):
+        deep.model.save(tmp_path / folder)
+    shown = launching._shown([str(tmp_path / folder) for folder in ("a/same", "b/same", "c/other")], None)
+    assert [one.key for one in shown] == ["same", "same-2", "other"]
+    assert [one.title for one in shown] == ["same", "same", "other"]

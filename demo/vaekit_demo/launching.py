@@ -1,0 +1,175 @@
+"""From what a person typed to a page that is served, until it is stopped."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from vaekit import ConfigError, VaekitError, inputs, load
+from vaekit.errors import short
+from vaekit.io import run_of
+from vaekit_demo.engine.shown import Shown, sure
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FIRST_PORT, PORTS = 7860, 100
+
+
+def launch(
+    models: Sequence[str] | str,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    mcp: bool = False,
+    data_root: str | Path | None = None,
+    ready: Callable[[str], object] | None = None,
+) -> None:
+    """Serve the demo of some models until it is stopped by Ctrl-C or SIGTERM.
+
+    Nothing but models is ever downloaded: where their test data are not at hand, the page shows the model's own samples.
+
+    Args:
+        models: runs, model folders or repos on the Hub.
+        host: the address to listen on; this machine's own, where alone training is offered, unless GRADIO_SERVER_NAME says
+            another.
+        port: to listen on; the first that is free from 7860.
+        mcp: whether to be an MCP server too.
+        data_root: where data sets are.
+        ready: is told the address once the page is served; it is printed unless given.
+
+    Raises:
+        VaekitError: where a model cannot be loaded, or the address is taken.
+    """
+    names = [models] if isinstance(models, str) else list(models)
+    if not names:
+        raise ConfigError("no model: give a run, a model folder or a repo on the Hub")
+    if len(names) > MOST_MODELS:
+        raise ConfigError(f"{len(names)} models are more than the {MOST_MODELS} that are shown at a time")
+    address = host or os.environ.get("GRADIO_SERVER_NAME") or LOOPBACK[0]
+    asked = port if port is not None else _from_environment()
+    chosen = _port(address, asked)
+    with _kept_clean():
+        import gradio  # noqa: F401 (whose folder for files has been settled, and which takes a second or two)
+
+        shown = _shown(names, data_root)
+        from vaekit_demo.app import serve
+
+        with serve(shown, address, chosen, mcp=mcp, teaching=address in LOOPBACK) as url, _stopped() as stopped:
+            (ready or _print)(url)
+            stopped.wait()
+
+
+MOST_MODELS = 16
+
+
+def shown_of(key: str, title: str, name: str, data_root: str | Path | None = None) -> Shown:
+    """A model ready to be shown, with the test set of its data where that is at hand.
+
+    Raises:
+        VaekitError: where it cannot be loaded.
+    """
+    model = load(name)
+    try:
+        test, _ = inputs.examples_of(name, model, root=data_root, download=False)
+        if test.shape != model.data_shape:
+            raise ConfigError(f"the data have examples of shape {test.shape}, and the model takes {model.data_shape}")
+        if model.conditional and test.y is None:
+            raise ConfigError("its data have no labels")
+        return Shown(key, title, model, test, given=name)
+    except VaekitError as error:
+        return Shown(key, title, model, None, why=sure(error), given=name)
+
+
+def _shown(names: Sequence[str], data_root: str | Path | None) -> list[Shown]:
+    titles = [_title(name) for name in names]
+    keys: list[str] = []
+    for title in titles:
+        slug = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:48] or "model"
+        same = sum(key == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", key) is not None for key in keys)
+        keys.append(f"{slug}-{same + 1}" if same else slug)
+    return [shown_of(key, title, name, data_root) for key, title, name in zip(keys, titles, names, strict=True)]
+
+
+def _title(name: str) -> str:
+    """What people call a model: the name of its run or folder, or its repo."""
+    run = run_of(name)
+    if run is not None:
+        return short(run.resolve().name)
+    return short(Path(name).resolve().name if Path(name).exists() else name)
+
+
+def _from_environment() -> int | None:
+    given = os.environ.get("GRADIO_SERVER_PORT", "")
+    if given and not (given.isdecimal() and 0 < int(given) < 65536):
+        raise ConfigError(f"GRADIO_SERVER_PORT is {short(given)!r}: a port is a number from 1 to 65535")
+    return int(given) if given else None
+
+
+def _port(host: str, asked: int | None) -> int:
+    """The port to listen on.
+
+    Raises:
+        ConfigError: where it cannot be listened on, saying why.
+    """
+    for port in [asked] if asked is not None else range(FIRST_PORT, FIRST_PORT + PORTS):
+        why = _refusal(host, port)
+        if not why:
+            return port
+        if asked is not None:
+            raise ConfigError(f"port {port} of {host} cannot be listened on ({why}): give another --port")
+    raise ConfigError(
+        f"no port of {host} from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} can be listened on ({why}): give a --port"
+    )
+
+
+def _refusal(host: str, port: int) -> str:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            if os.name != "nt":
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+@contextmanager
+def _kept_clean() -> Iterator[None]:
+    """A block whose files for visitors lie in a folder of their own, which goes with it."""
+    with TemporaryDirectory(prefix="vaekit-demo-") as folder:
+        before = {name: os.environ.get(name) for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED")}
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def _stopped() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; handlers are put back after."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda *_: event.set())
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print(url: str) -> None:
+    sys.stdout.write(f"{url}\n")
+    sys.stdout.flush()

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 from vaekit_demo.engine.shown import Shown
 
 import vaekit
-from vaekit import VAE, Config, Examples, Latent, Shape, Space, distributions
+from vaekit import VAE, Config, DataError, Examples, Latent, Shape, Space, distributions
 from vaekit.data.prepare import Data, load
 from vaekit.data.transform import DataOptions
 from vaekit.fitting import new_model
@@ -32,19 +32,23 @@ def _trained(data: Data, **parts: Any) -> VAE:
 @pytest.fixture(scope="session")
 def plane(data: Data) -> Shown:
     """Of two dimensions."""
-    return Shown("plane", "a plane", _trained(data, latent={"features": 2}), data.test)
+    return Shown("plane", "a plane", _trained(data, latent={"features": 2}), lambda: data.test)
 
 
 @pytest.fixture(scope="session")
 def deep(data: Data) -> Shown:
     """Of six dimensions."""
-    return Shown("deep", "six dimensions", _trained(data, latent={"features": 6}), data.test)
+    return Shown("deep", "six dimensions", _trained(data, latent={"features": 6}), lambda: data.test)
 
 
 @pytest.fixture(scope="session")
 def alone(deep: Shown) -> Shown:
     """The same, with no data at hand."""
-    return Shown("alone", "no data", deep.model, why="Its data are elsewhere.")
+    return Shown("alone", "no data", deep.model, nowhere)
+
+
+def nowhere() -> Examples:
+    raise DataError("its data are elsewhere")
 
 
 @pytest.fixture(scope="session")

@@ -145,16 +145,16 @@ def test_codes_of_the_wrong_size(deep: Shown) -> None:
 
 @pytest.mark.parametrize(("shape", "size"), [((12,), (64, 120)), ((5, 7), (5, 7)), ((3, 6, 4), (6, 4)), ((2, 6, 4), (6, 8))])
 def test_any_shape_of_data_is_shown(
-    shape: tuple[int, ...], size: tuple[int, int], untrained: Callable[..., VAE], several: Callable[..., Examples]
+    shape: tuple[int, ...], size: tuple[int, int], untrained: Callable[..., VAE], several: Callable[..., Examples], alone: Shown
 ) -> None:
-    shown = Shown("any", "any", untrained(shape), several(shape=shape))
+    shown = Shown("any", "any", untrained(shape), lambda: several(shape=shape))
     assert shown.decode(torch.zeros(2, 3), None).shape[:3] == (2, *size)
     assert answers.look(shown, answers.example(shown, 0)).terms is not None
-    assert Shown("any", "any", shown.model).survey.z.shape == (1000, 3)
+    assert Shown("any", "any", shown.model, alone._find).survey.z.shape == (1000, 3)
 
 
 def test_one_dimension(data: Data, untrained: Callable[..., VAE]) -> None:
-    shown = Shown("line", "a line", untrained((1, 8, 8), features=1), data.test)
+    shown = Shown("line", "a line", untrained((1, 8, 8), features=1), lambda: data.test)
     plane, places, _ = answers.places(shown, None)
     torch.testing.assert_close(places[:, 0], shown.survey.z[:, 0])
     assert not plane.b.any()
@@ -162,7 +162,7 @@ def test_one_dimension(data: Data, untrained: Callable[..., VAE]) -> None:
 
 
 def test_on_the_sphere_a_cursor_stays_on_it(on_another_space: Callable[[str], VAE], several: Callable[..., Examples]) -> None:
-    shown = Shown("sphere", "sphere", on_another_space("sphere"), several())
+    shown = Shown("sphere", "sphere", on_another_space("sphere"), several)
     assert not shown.immovable
     assert float(shown.at(torch.tensor([[3.0, 4.0, 0.0]])).norm()) == pytest.approx(1)
     assert not shown.has_temperature
@@ -172,7 +172,7 @@ def test_on_the_sphere_a_cursor_stays_on_it(on_another_space: Callable[[str], VA
 
 
 def test_codes_of_a_codebook_are_not_moved(on_another_space: Callable[[str], VAE], several: Callable[..., Examples]) -> None:
-    shown = Shown("codes", "codes", on_another_space("codes"), several())
+    shown = Shown("codes", "codes", on_another_space("codes"), several)
     assert "codebook" in shown.immovable
     z = shown.survey.z[0]
     for ask in (

@@ -66,7 +66,7 @@ def test_nothing_to_see(deep: Shown) -> None:
 
 
 def test_colour_is_kept_where_data_have_it(untrained: Callable[..., VAE], several: Callable[..., Examples]) -> None:
-    shown = Shown("colour", "colour", untrained((3, 6, 6)), several(shape=(3, 6, 6)))
+    shown = Shown("colour", "colour", untrained((3, 6, 6)), lambda: several(shape=(3, 6, 6)))
     red = np.zeros((60, 60, 3), np.uint8)
     red[..., 0] = 255
     for x in (
@@ -78,7 +78,7 @@ def test_colour_is_kept_where_data_have_it(untrained: Callable[..., VAE], severa
 
 @pytest.mark.parametrize("shape", [(5,), (4, 3), (2, 8, 8)])
 def test_what_is_not_drawn(shape: tuple[int, ...], untrained: Callable[..., VAE], several: Callable[..., Examples]) -> None:
-    shown = Shown("other", "other", untrained(shape), several(shape=shape))
+    shown = Shown("other", "other", untrained(shape), lambda: several(shape=shape))
     with pytest.raises(DataError, match="test example"):
         given.drawn(shown, torch.ones(1, 9, 9))
     with pytest.raises(DataError, match="test example"):

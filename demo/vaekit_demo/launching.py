@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vaekit import ConfigError, VaekitError, inputs, load
+from vaekit import ConfigError, Examples, inputs, load
 from vaekit.errors import short
 from vaekit.io import run_of
-from vaekit_demo.engine.shown import Shown, sure
+from vaekit_demo.engine.shown import Shown
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FIRST_PORT, PORTS = 7860, 100
@@ -69,21 +69,22 @@ MOST_MODELS = 16
 
 
 def shown_of(key: str, title: str, name: str, data_root: str | Path | None = None) -> Shown:
-    """A model ready to be shown, with the test set of its data where that is at hand.
+    """A model to show, with the test set of its data where that is at hand.
 
     Raises:
         VaekitError: where it cannot be loaded.
     """
     model = load(name)
-    try:
+
+    def find() -> Examples:
         test, _ = inputs.examples_of(name, model, root=data_root, download=False)
         if test.shape != model.data_shape:
             raise ConfigError(f"the data have examples of shape {test.shape}, and the model takes {model.data_shape}")
         if model.conditional and test.y is None:
-            raise ConfigError("its data have no labels")
-        return Shown(key, title, model, test, given=name)
-    except VaekitError as error:
-        return Shown(key, title, model, None, why=sure(error), given=name)
+            raise ConfigError("the model is told a class, and its data have no labels")
+        return test
+
+    return Shown(key, title, model, find, given=name)
 
 
 def _shown(names: Sequence[str], data_root: str | Path | None) -> list[Shown]:

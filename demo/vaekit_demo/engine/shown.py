@@ -1,10 +1,10 @@
 """A model as the demo shows it: what it can do, examples of its data where they are at hand, and where their codes lie."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from threading import Lock
+from threading import RLock
 
 import torch
 from torch import Tensor
@@ -66,8 +66,8 @@ class Shown:
         key: what the page calls it.
         title: what people call it.
         model: in evaluation mode.
-        test: held-out examples of what it was trained on, prepared as they were then.
-        why: a sentence that says why there are none.
+        find: gives held-out examples of what it was trained on, prepared as they were then, when they are first needed; or
+            raises a VaekitError that says why there are none.
         given: what a person gave to have it loaded.
         command: for one that was trained here, what trains the same into a run.
     """
@@ -77,18 +77,29 @@ class Shown:
         key: str,
         title: str,
         model: VAE,
-        test: Examples | None = None,
-        why: str = "",
+        find: Callable[[], Examples],
         given: str = "",
         command: str = "",
     ) -> None:
         self.key, self.title, self.model = key, title, model
-        self.test, self.why, self.given, self.command = test, why, given, command
+        self.given, self.command = given, command
         self.shape = model.data_shape
         self.kind: Kind = kind_of(self.shape)
         self.size = prod(model.latent.out_shape)
-        self._lock = Lock()
+        self._find = find
+        self._lock = RLock()
+        self._found: tuple[Examples | None, str] | None = None
         self._survey: Survey | None = None
+
+    @property
+    def test(self) -> Examples | None:
+        """The test set, where it is at hand."""
+        return self._at_hand()[0]
+
+    @property
+    def why(self) -> str:
+        """A sentence that says why there is no test set."""
+        return self._at_hand()[1]
 
     @property
     def classes(self) -> Sequence[str]:
@@ -237,6 +248,15 @@ class Shown:
         with self.still(), drawing(seed, where.device):
             draw = self.model(x.to(where.device), self.context(told, n)).draw
         return draw.z[0], told
+
+    def _at_hand(self) -> tuple[Examples | None, str]:
+        with self._lock:
+            if self._found is None:
+                try:
+                    self._found = self._find(), ""
+                except VaekitError as error:
+                    self._found = None, sure(error)
+            return self._found
 
     @property
     def _code_is_root(self) -> bool:

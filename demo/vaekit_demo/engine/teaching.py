@@ -85,7 +85,7 @@ def teach(lesson: Lesson, stopped: Callable[[], bool]) -> Iterator[Progress]:
     try:
         data = digits()
         model, loss = new_model(data, _parts(lesson), lesson.seed)
-        progress = Progress(lesson, Shown(KEY, "digits, trained here", model, data.test, command=lesson.command))
+        progress = Progress(lesson, Shown(KEY, "digits, trained here", model, lambda: data.test, command=lesson.command))
         yield progress
         batches = Batches(data.train, _BATCH, shuffle=True, dynamic=True, seed=lesson.seed)
         held_out = Batches(data.validation, 512)

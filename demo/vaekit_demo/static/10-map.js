@@ -519,11 +519,13 @@
     }
   };
 
+  vk.firstAxes = (info) => (info.latent.size <= 2 || !info.dims.length ? null : [info.dims[0].i, info.dims[1].i]);
+
   // Two dimensions, or the PCA of the codes: which plane of latent space a map shows.
   vk.axesPicker = (ctx, onchange) => {
     const { info } = ctx;
-    if (info.latent.size <= 2 || !info.dims.length) return { element: null, axes: null };
-    const picker = { axes: [info.dims[0].i, info.dims[1].i] };
+    const picker = { element: null, axes: vk.firstAxes(info) };
+    if (!picker.axes) return picker;
     const dims = info.dims.map((dim) => [dim.i, dim.kl === null ? `z${dim.i}` : `z${dim.i} · KL ${vk.number(dim.kl)}`]);
     const pair = [...picker.axes];
     const change = (axes) => {

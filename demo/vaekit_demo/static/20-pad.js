@@ -14,11 +14,8 @@
       this.ink = `rgb(${word},${word},${word})`;
       this.canvas = h("canvas", { class: "vk-pad-canvas", width: side, height: side, tabIndex: possible ? 0 : -1, role: "img", "aria-label": label });
       this.context = this.canvas.getContext("2d", { willReadFrequently: true });
-      this.hint = h("p", { class: "vk-pad-hint", "aria-hidden": "true" },
-        possible ? "Draw here" : "Drop a file here",
-        h("small", {}, possible && info.upload ? "or drop a picture" : ""));
+      this.hint = h("p", { class: "vk-pad-hint", "aria-hidden": "true" });
       this.hint.style.color = ground < 0.5 ? "#fff" : "#000";
-      this.note = h("p", { class: "vk-caption", hidden: true });
       this.chooser = vk.chooser((file) => this.take(file));
       this.surface = h("div", { class: "vk-pad-surface" }, this.canvas, this.hint);
       this.undoButton = vk.button("Undo", (event) => this.undo(event), { disabled: true });
@@ -26,8 +23,8 @@
       this.element = h("div", { class: "vk-pad" }, this.surface,
         possible ? this.tools(channels) : h("p", { class: "vk-caption" }, info.draw.why),
         h("div", { class: "vk-row" }, possible ? this.undoButton : null, this.clearButton,
-          info.upload ? vk.button("Upload…", () => this.chooser.open()) : null, this.chooser.input),
-        this.note);
+          info.upload ? vk.button("Upload…", () => this.chooser.open()) : null, this.chooser.input));
+      this.say();
       this.blank();
       if (possible) this.listen();
       if (info.upload) this.files();
@@ -62,6 +59,7 @@
         canvas.focus({ preventScroll: true });
         canvas.setPointerCapture(event.pointerId);
         this.remember();
+        this.say();
         last = { id: event.pointerId, place: at(event) };
         this.stroke(last.place, last.place);
         this.changed(event);
@@ -121,14 +119,16 @@
       }
       this.reset();
       this.clearButton.disabled = false;
-      this.hint.hidden = true;
       this.say(file.name || "a pasted picture");
       this.onchange(source, null);
     }
 
-    say(text) {
-      this.note.textContent = text;
-      this.note.hidden = !text;
+    // What an empty pad says: what to do, or which file was taken.
+    say(file = null) {
+      const { possible } = this.info.draw;
+      const [large, small] = file ? [file, possible ? "draw here to replace it" : ""]
+        : [possible ? "Draw here" : "Drop a file here", possible && this.info.upload ? "or drop a picture" : ""];
+      this.hint.replaceChildren(large, h("small", {}, small));
     }
 
     // A soft round brush, stamped along the way.
@@ -178,6 +178,7 @@
 
     clear(event) {
       if (!this.empty) this.remember();
+      this.say();
       this.blank();
       this.empty = true;
       this.changed(event);
@@ -190,14 +191,13 @@
       this.empty = true;
       this.undoButton.disabled = this.clearButton.disabled = true;
       this.hint.hidden = false;
-      this.say("");
+      this.say();
     }
 
     changed(event) {
       this.hint.hidden = !this.empty;
       this.undoButton.disabled = this.history.length === 0;
       this.clearButton.disabled = this.empty;
-      this.say("");
       this.onchange(this.empty ? null : this, event);
     }
 

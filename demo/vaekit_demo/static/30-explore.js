@@ -159,7 +159,7 @@
       ctx.announce(`Decoded at ${numbers.say(ctx.place.z)}.`);
     });
     const look = ctx.stream("look", (reply, { source }) => {
-      const chosen = { number: reply.number, label: reply.label, mean: reply.z, sd: reply.sd, x: reply.x, source };
+      const chosen = { number: reply.number, label: reply.label, mean: reply.code, sd: reply.sd, x: reply.x, source };
       vk.move(ctx.model, { z: reply.z, example: chosen, y: info.conditional ? reply.y ?? ctx.place.y : null }, me);
       classes?.set(ctx.place.y);
       showExample();

@@ -90,8 +90,11 @@
       (request) => ctx.call("look", { ...request, source: vk.sourceOf(request.source) }),
       (reply, request) => {
         ctx.tell(reply.error ?? "");
-        if (reply.error) return;
-        if (source === null) return;
+        if (reply.error && request.source === source && !(source instanceof vk.Pad)) {
+          pad.reset();
+          take(null);
+        }
+        if (reply.error || source === null) return;
         seen.show(reply.x);
         again.show(reply.again);
         const name = vk.nameOfExample(info, reply.number, reply.label);
@@ -103,7 +106,7 @@
         const y = info.conditional ? reply.y ?? ctx.place.y : null;
         classes?.set(y);
         // A draw moves the cursor; the ellipse stays at the mean.
-        vk.move(ctx.model, { z: reply.code ?? reply.z, y, example: { number: reply.number, label: reply.label, mean: reply.z, sd: reply.sd, x: reply.x,
+        vk.move(ctx.model, { z: reply.z, y, example: { number: reply.number, label: reply.label, mean: reply.code, sd: reply.sd, x: reply.x,
           source: reply.number === null ? request.source : { test: reply.number } } }, me);
         resample.disabled = !reply.sd;
         backToMean.disabled = request.seed === null;

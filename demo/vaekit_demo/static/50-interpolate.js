@@ -53,10 +53,20 @@
       this.onchange(event);
     }
 
+    // A test example on the map, of a class where one is asked for; without data a draw from the prior.
     async random(y = null) {
       const { info } = this.ctx;
       if (info.data.at_hand) {
-        this.set({ random: vk.seed(), of_class: y }, y === null ? "a test example" : `an example of ${vk.nameOfClass(info, y)}`);
+        const points = await this.ctx.points(vk.firstAxes(info), this.ctx.place.y);
+        if (this.ctx.signal.aborted) return;
+        if (points.error) {
+          this.ctx.tell(points.error);
+          return;
+        }
+        const [numbers, labels] = [vk.integers(points.numbers), vk.shorts(points.y)];
+        const all = [...numbers.keys()].filter((i) => y === null || !labels || labels[i] === y);
+        const i = all[Math.floor(Math.random() * all.length)] ?? 0;
+        this.set({ test: numbers[i] }, vk.nameOfExample(info, numbers[i], labels?.[i]));
         return;
       }
       const reply = await this.ctx.patiently("samples", { n: 1, seed: vk.seed(), temperature: 1, y: this.ctx.place.y, source: "prior" });

@@ -41,10 +41,10 @@ def generate(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
             temperature = gr.Slider(
                 0, 2, value=1, step=0.05, label="Temperature", elem_id="vk-temperature", visible=first.has_temperature
             )
-            source = gr.Radio(_SOURCES, value="prior", label="Codes from", elem_id="vk-source", visible=first.test is not None)
+            source = gr.Radio(_SOURCES, value="prior", label="Codes from", elem_id="vk-source", visible=False)
             label = gr.Dropdown(_classes(first), value=ANY, label="Class", elem_id="vk-class", visible=first.model.conditional)
             draw = gr.Button("Generate", variant="primary", elem_id="vk-generate-button")
-            why = gr.Markdown(_why(first), elem_classes="vk-quiet")
+            why = gr.Markdown(elem_classes="vk-quiet")
         with gr.Column(scale=3, min_width=280):
             picture = gr.HTML(elem_id="vk-samples", apply_default_css=False)
             code = gr.Code(language="python", label="The same in Python", interactive=False, elem_id="vk-samples-code")
@@ -71,8 +71,10 @@ def generate(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
     gr.on([draw.click, n.change, seed.change, temperature.change, source.change, label.change], sampled, asks, shows, **how)
     another.click(None, None, seed, js="() => Math.floor(Math.random() * 4294967296)", api_visibility="private")
     chosen.change(laid_out, chosen, [temperature, source, label, why], **how).then(sampled, asks, shows, **how)
-    assert gr.context.Context.root_block is not None
-    gr.context.Context.root_block.load(sampled, asks, shows, **how)
+    page = gr.context.Context.root_block
+    assert page is not None  # this is called while it is laid out
+    page.load(laid_out, chosen, [temperature, source, label, why], **how)
+    page.load(sampled, asks, shows, **how)
 
 
 def _sampled(gallery: Gallery, key: str, n: Any, seed: Any, temperature: Any, source: str, label: int) -> tuple[str, str]:

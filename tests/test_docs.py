@@ -6,6 +6,9 @@ import inspect
 import json
 import re
 import shlex
+import socket
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +47,21 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[str]:
+    """The address of a demo of a small model."""
+    fitted = {"latent": {"features": 2}, "data_options": {"binarize": "dynamic"}, "epochs": 1}
+    run = vaekit.fit("digits", output=tmp_path / "shown", progress=False, **fitted)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "vaekit", "demo", str(run.path), "--port", port]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None
+        yield served.stdout.readline().strip()
+        served.terminate()
 
 
 def _package(part: type[Part]) -> str:
@@ -209,8 +227,10 @@ def test_python(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requ
     monkeypatch.chdir(tmp_path)
     if page == "hub":
         _log_in(monkeypatch, request)
+    served = request.getfixturevalue("demo") if page == "demo" else ""
     namespace: dict[str, Any] = {"__name__": "page"}
     for start, block in _blocks(page, "python"):
+        block = block.replace("http://127.0.0.1:7860", served)
         lines = block.splitlines()
         for statement in ast.parse(block).body:
             ast.increment_lineno(statement, start)

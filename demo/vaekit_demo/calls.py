@@ -1,7 +1,7 @@
 """The calls of a page: each takes one object of JSON values and gives one."""
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -17,13 +17,16 @@ Json = dict[str, Any]
 Request = TypeVar("Request", bound=asked.Asked)
 
 
+MOST_TRAINED = 4
+
+
 class Gallery:
     """The models on show, by the keys that a page calls them."""
 
     def __init__(self, models: list[Shown]) -> None:
         self._models = {shown.key: shown for shown in models}
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Shown]:
         return iter(list(self._models.values()))
 
     def __getitem__(self, key: str) -> Shown:
@@ -32,8 +35,19 @@ class Gallery:
         except KeyError:
             raise ConfigError(f"There is no model {key!r} here: there are {', '.join(self._models)}.") from None
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._models
+
+    @property
+    def named(self) -> list[dict[str, str]]:
+        """Keys and titles, as a page lists them."""
+        return [{"key": shown.key, "title": shown.title} for shown in self]
+
     def add(self, shown: Shown) -> None:
-        """Show one more, or another under the key of one that was there."""
+        """Show one more that was trained here; of such, the last few are kept."""
+        trained = [other.key for other in self if other.command]
+        for key in trained[: max(0, len(trained) - MOST_TRAINED + 1)]:
+            del self._models[key]
         self._models[shown.key] = shown
 
 

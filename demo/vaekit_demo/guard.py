@@ -1,6 +1,7 @@
 """What stands before the page: a bound on how much is sent and how many ask at once, and headers that keep browsers to it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -24,6 +25,7 @@ _HEADERS = [
     ),
 ]
 """The page takes nothing from anywhere else; its templates are compiled in the browser, which is what eval is for."""
+_log = logging.getLogger(__name__)
 
 
 class Guard:

@@ -15,7 +15,6 @@ from vaekit.fitting import new_model
 from vaekit.options import Options
 from vaekit_demo.engine.shown import Shown
 
-KEY = "trained-here"
 _BATCH = 64
 
 
@@ -70,12 +69,13 @@ class Progress:
 _teaching = Lock()
 
 
-def teach(lesson: Lesson, stopped: Callable[[], bool]) -> Iterator[Progress]:
+def teach(lesson: Lesson, stopped: Callable[[], bool], number: int = 1) -> Iterator[Progress]:
     """Train, and say after each epoch how it stands.
 
     Args:
         lesson: what to train.
         stopped: asked after each epoch.
+        number: which training here it is, for the model's name.
 
     Raises:
         ConfigError: where a training is going on already, or parts do not fit.
@@ -85,7 +85,10 @@ def teach(lesson: Lesson, stopped: Callable[[], bool]) -> Iterator[Progress]:
     try:
         data = digits()
         model, loss = new_model(data, _parts(lesson), lesson.seed)
-        progress = Progress(lesson, Shown(KEY, "digits, trained here", model, lambda: data.test, command=lesson.command))
+        progress = Progress(
+            lesson,
+            Shown(f"trained-{number}", f"digits, trained here ({number})", model, lambda: data.test, command=lesson.command),
+        )
         yield progress
         batches = Batches(data.train, _BATCH, shuffle=True, dynamic=True, seed=lesson.seed)
         held_out = Batches(data.validation, 512)

@@ -14,7 +14,7 @@ PANELS = {"explore": "Explore", "reconstruct": "Reconstruct", "interpolate": "In
 
 def panel(name: str, gallery: Gallery, workers: Workers) -> gr.HTML:
     """The panel of that name."""
-    models = [{"key": shown.key, "title": shown.title} for shown in gallery]
+    models = gallery.named
     return gr.HTML(
         html_template='<div class="vk-panel"></div>',
         js_on_load=f'vaekit.panel("{name}", element, props, server)',

@@ -1,6 +1,7 @@
 """The tab where a model is trained while one watches; on this machine's own address only."""
 
 import base64
+import itertools
 import threading
 from collections.abc import Iterator
 from html import escape
@@ -12,7 +13,7 @@ import pandas as pd
 from vaekit import registry
 from vaekit_demo.calls import Gallery
 from vaekit_demo.engine.pictures import png, tiled
-from vaekit_demo.engine.teaching import KEY, Lesson, Progress, teach
+from vaekit_demo.engine.teaching import Lesson, Progress, teach
 from vaekit_demo.work import spoken
 
 _HELP = """
@@ -28,6 +29,8 @@ The samples are decoded from the same codes after each epoch: what changes is th
 def train(gallery: Gallery, chosen: gr.Dropdown) -> None:
     """Lay it out; a model that was trained joins those to choose from."""
     stop = threading.Event()
+    number = (i for i in itertools.count(1) if f"trained-{i}" not in gallery)
+    known = gr.JSON(visible=False)
     default = Lesson()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=260):
@@ -57,7 +60,7 @@ def train(gallery: Gallery, chosen: gr.Dropdown) -> None:
         names = ("features", "beta", "encoder", "decoder", "epochs", "lr", "seed")
         try:
             lesson = Lesson.model_validate({name: _number(value) for name, value in zip(names, given, strict=True)})
-            for progress in teach(lesson, stop.is_set):
+            for progress in teach(lesson, stop.is_set, next(number)):
                 over = progress.epoch >= lesson.epochs or stop.is_set()
                 if over:
                     gallery.add(progress.shown)
@@ -67,7 +70,12 @@ def train(gallery: Gallery, chosen: gr.Dropdown) -> None:
 
     asks = [features, beta, encoder, decoder, epochs, lr, seed]
     shows = [status, curves, samples, begin, halt, chosen]
-    begin.click(trained, asks, shows, show_progress="hidden", api_visibility="private", concurrency_limit=2)
+    how: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    (
+        begin.click(trained, asks, shows, concurrency_limit=2, **how)
+        .success(lambda: gallery.named, None, known, **how)
+        .success(None, known, None, js="(models) => { vaekit.known(models); }", **how)
+    )
     halt.click(stop.set, None, None, queue=False, api_visibility="private")
 
 
@@ -88,7 +96,8 @@ def _view(progress: Progress, over: bool, gallery: Gallery) -> list[Any]:
     )
     if over:
         said += " It is among the models at the top now: explore it."
-    choice = gr.Dropdown([(shown.title, shown.key) for shown in gallery], value=KEY, visible=True) if over else gr.skip()
+    choices = [(shown.title, shown.key) for shown in gallery]
+    choice = gr.Dropdown(choices, value=progress.shown.key, visible=True) if over else gr.skip()
     return [
         said,
         gr.LinePlot(table, visible=True),

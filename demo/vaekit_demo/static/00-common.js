@@ -75,14 +75,18 @@
     for (const dim of info.dims) z[dim.i] = dim.mean;
     return z;
   };
-  vk.tests = (info) => (info.data.at_hand ? info.data.test ?? info.data.examples : 0);
+  vk.tests = (info) => (info.data.at_hand ? (info.data.test ?? info.data.examples) : 0);
   vk.nameOfClass = (info, y) => {
     const name = info.classes[y] ?? String(y);
     return /^\d+$/.test(name) ? `class ${name}` : name;
   };
   vk.nameOfExample = (info, number, label) =>
-    [number === null || number === undefined ? null : `test ${number}`,
-      label === null || label === undefined ? null : vk.nameOfClass(info, label)].filter(Boolean).join(" · ");
+    [
+      number === null || number === undefined ? null : `test ${number}`,
+      label === null || label === undefined ? null : vk.nameOfClass(info, label),
+    ]
+      .filter(Boolean)
+      .join(" · ");
 
   // Pieces of page. Text always goes in as text.
   const properties = new Set(["value", "checked", "disabled", "hidden", "open", "tabIndex", "htmlFor", "textContent"]);
@@ -103,12 +107,20 @@
     h("button", { type: "button", class: "vk-button", onclick, ...attributes }, text);
 
   vk.section = (title, text, ...children) =>
-    h("section", { class: "vk-section" },
-      title ? h("header", {}, h("h3", {}, title), text ? h("p", { class: "vk-text" }, text) : null) : null, ...children);
+    h(
+      "section",
+      { class: "vk-section" },
+      title ? h("header", {}, h("h3", {}, title), text ? h("p", { class: "vk-text" }, text) : null) : null,
+      ...children,
+    );
 
   vk.explain = (...paragraphs) =>
-    h("details", { class: "vk-explain" }, h("summary", {}, "What am I seeing?"),
-      h("div", { class: "vk-explain-body" }, ...paragraphs.map((text) => h("p", {}, text))));
+    h(
+      "details",
+      { class: "vk-explain" },
+      h("summary", {}, "What am I seeing?"),
+      h("div", { class: "vk-explain-body" }, ...paragraphs.map((text) => h("p", {}, text))),
+    );
 
   // A row of radio buttons that reads as one control; a <select> where there are many.
   let groups = 0;
@@ -120,18 +132,34 @@
     }
     const name = `vk-choice-${++groups}`;
     const inputs = options.map(([key, text]) => {
-      const input = h("input", { type: "radio", name, checked: key === value, class: "vk-hidden",
-        onchange: () => input.checked && onchange(key) });
+      const input = h("input", {
+        type: "radio",
+        name,
+        checked: key === value,
+        class: "vk-hidden",
+        onchange: () => input.checked && onchange(key),
+      });
       return { key, input, element: h("label", {}, input, h("span", {}, text)) };
     });
     const row = h("span", { class: "vk-segments" }, ...inputs.map(({ element }) => element));
     const element = h("div", { class: "vk-field", role: "radiogroup", "aria-label": label }, caption, row);
-    return { element, set: (next) => inputs.forEach(({ key, input }) => { input.checked = key === next; }) };
+    return {
+      element,
+      set: (next) =>
+        inputs.forEach(({ key, input }) => {
+          input.checked = key === next;
+        }),
+    };
   };
   vk.select = (options, value, onchange, attributes = {}) => {
-    const element = h("select", { class: "vk-select", ...attributes, onchange: () => onchange(options[element.selectedIndex][0]) },
-      ...options.map(([, text]) => h("option", {}, text)));
-    const set = (next) => { element.selectedIndex = options.findIndex(([key]) => String(key) === String(next)); };
+    const element = h(
+      "select",
+      { class: "vk-select", ...attributes, onchange: () => onchange(options[element.selectedIndex][0]) },
+      ...options.map(([, text]) => h("option", {}, text)),
+    );
+    const set = (next) => {
+      element.selectedIndex = options.findIndex(([key]) => String(key) === String(next));
+    };
     set(value);
     return { element, set };
   };
@@ -140,12 +168,25 @@
     return { element: h("label", { class: "vk-check" }, input, h("span", {}, text)), input };
   };
   vk.classPicker = (info, value, onchange, label = "Class") =>
-    vk.choice(label, info.classes.map((name, y) => [y, name]), value, onchange);
+    vk.choice(
+      label,
+      info.classes.map((name, y) => [y, name]),
+      value,
+      onchange,
+    );
 
   vk.range = ({ label, min, max, step = "any", value, oninput, onchange, class: extra = "" }) =>
-    h("input", { type: "range", class: `vk-range ${extra}`, min, max, step, "aria-label": label, value,
+    h("input", {
+      type: "range",
+      class: `vk-range ${extra}`,
+      min,
+      max,
+      step,
+      "aria-label": label,
+      value,
       oninput: (event) => oninput(Number(event.target.value), event),
-      onchange: onchange && ((event) => onchange(Number(event.target.value), event)) });
+      onchange: onchange && ((event) => onchange(Number(event.target.value), event)),
+    });
 
   // Moves as they come where the browser tells them, not at the next frame.
   vk.pointermove = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
@@ -271,7 +312,12 @@
 
   vk.figure = (picture, caption, attributes = {}) => {
     const text = h("figcaption", {}, caption);
-    return { element: h("figure", { class: "vk-figure", ...attributes }, picture.element, text), say: (words) => { text.textContent = words; } };
+    return {
+      element: h("figure", { class: "vk-pic", ...attributes }, picture.element, text),
+      say: (words) => {
+        text.textContent = words;
+      },
+    };
   };
 
   // All pictures on one canvas, so that a tile is one drawImage.
@@ -363,14 +409,28 @@
       const boxOf = (i) => {
         const left = Math.round((i % columns) * (tile + gap) * ratio);
         const top = Math.round(Math.floor(i / columns) * (high + gap) * ratio);
-        return [left, top, Math.round(((i % columns) * (tile + gap) + tile) * ratio) - left,
-          Math.round((Math.floor(i / columns) * (high + gap) + high) * ratio) - top];
+        return [
+          left,
+          top,
+          Math.round(((i % columns) * (tile + gap) + tile) * ratio) - left,
+          Math.round((Math.floor(i / columns) * (high + gap) + high) * ratio) - top,
+        ];
       };
       for (let i = 0; i < pictures.n; i++) {
-        context.drawImage(this.atlas, (i % columns) * pictures.w, Math.floor(i / columns) * pictures.h, pictures.w, pictures.h, ...boxOf(i));
+        context.drawImage(
+          this.atlas,
+          (i % columns) * pictures.w,
+          Math.floor(i / columns) * pictures.h,
+          pictures.w,
+          pictures.h,
+          ...boxOf(i),
+        );
       }
       const colours = this.ctx.colours();
-      for (const [index, alpha] of [[this.over, 0.6], [this.marked, 1]]) {
+      for (const [index, alpha] of [
+        [this.over, 0.6],
+        [this.marked, 1],
+      ]) {
         if (index < 0 || index >= pictures.n) continue;
         const [left, top, w, tall] = boxOf(index);
         context.globalAlpha = alpha;
@@ -408,11 +468,17 @@
     return { file: vk.base64(new Uint8Array(await file.arrayBuffer())) };
   };
   vk.chooser = (onfile) => {
-    const input = h("input", { type: "file", accept: "image/*", class: "vk-hidden", tabIndex: -1, "aria-hidden": "true",
+    const input = h("input", {
+      type: "file",
+      accept: "image/*",
+      class: "vk-hidden",
+      tabIndex: -1,
+      "aria-hidden": "true",
       onchange: () => {
         if (input.files[0]) onfile(input.files[0]);
         input.value = "";
-      } });
+      },
+    });
     return { input, open: () => input.click() };
   };
 
@@ -427,6 +493,13 @@
       this.waiting = new Map();
       this.seen = new Map(); // colours, until the theme changes
       vk.on("model", () => this.load(), this.life.signal);
+      vk.on(
+        "models",
+        (key) => {
+          if (name === "compare" || key === vk.chosen) this.load();
+        },
+        this.life.signal,
+      );
       vk.on("theme", () => this.seen.clear(), this.life.signal);
       const observer = new ResizeObserver(() => this.resized());
       observer.observe(this.root);
@@ -445,13 +518,21 @@
       this.root.setAttribute("aria-busy", String(value === "loading"));
     }
 
-    get signal() { return this.part.signal; }
+    get signal() {
+      return this.part.signal;
+    }
 
-    get visible() { return this.root.clientWidth > 0; }
+    get visible() {
+      return this.root.clientWidth > 0;
+    }
 
-    get model() { return this.info.key; }
+    get model() {
+      return this.info.key;
+    }
 
-    get place() { return vk.place(this.model); }
+    get place() {
+      return vk.place(this.model);
+    }
 
     async load() {
       this.part.abort();
@@ -459,14 +540,26 @@
       this.waiting.clear();
       const { signal } = this;
       this.state("loading");
-      this.root.replaceChildren(h("div", { class: "vk-skeleton", role: "status", "aria-label": "Loading" },
-        h("p", { class: "vk-text" }, "Loading…"), h("div", {}, h("i"), h("i"))));
+      this.root.replaceChildren(
+        h(
+          "div",
+          { class: "vk-skeleton", role: "status", "aria-label": "Loading" },
+          h("p", { class: "vk-text" }, "Loading…"),
+          h("div", {}, h("i"), h("i")),
+        ),
+      );
       const info = await vk.describe(this.server, vk.chosen);
       if (signal.aborted || this.life.signal.aborted) return;
       if (info.error) {
         this.state("error");
-        this.root.replaceChildren(h("div", { class: "vk-empty" }, h("p", { role: "status" }, info.error),
-          vk.button("Try again", () => this.load())));
+        this.root.replaceChildren(
+          h(
+            "div",
+            { class: "vk-empty" },
+            h("p", { role: "status" }, info.error),
+            vk.button("Try again", () => this.load()),
+          ),
+        );
         return;
       }
       this.info = info;
@@ -483,7 +576,13 @@
         status.textContent = text ?? "";
         status.hidden = !text;
       };
-      this.announce = vk.rest((text) => { spoken.textContent = text; }, 700, this.signal);
+      this.announce = vk.rest(
+        (text) => {
+          spoken.textContent = text;
+        },
+        700,
+        this.signal,
+      );
       this.root.replaceChildren(vk.panels[this.name](this), status, spoken);
       this.state("ready");
     }
@@ -520,10 +619,14 @@
 
     // A stream of calls of one kind, of which the newest wins; errors go to the status line.
     stream(name, show, model = null) {
-      return new vk.Newest((request) => this.call(name, request, model ?? this.model), (reply, request) => {
-        this.tell(reply.error ?? "");
-        if (!reply.error) show(reply, request);
-      }, this.signal);
+      return new vk.Newest(
+        (request) => this.call(name, request, model ?? this.model),
+        (reply, request) => {
+          this.tell(reply.error ?? "");
+          if (!reply.error) show(reply, request);
+        },
+        this.signal,
+      );
     }
 
     points(axes, y, model = this.model) {
@@ -535,8 +638,11 @@
       const style = getComputedStyle(this.root);
       const read = (name, other) => style.getPropertyValue(name).trim() || other;
       const colours = {
-        ink: read("--vk-ink", "#1f2937"), paper: read("--vk-paper", "#fff"), line: read("--vk-line", "#e5e7eb"),
-        accent: read("--vk-accent", "#4f46e5"), font: style.fontFamily,
+        ink: read("--vk-ink", "#1f2937"),
+        paper: read("--vk-paper", "#fff"),
+        line: read("--vk-line", "#e5e7eb"),
+        accent: read("--vk-accent", "#4f46e5"),
+        font: style.fontFamily,
       };
       this.seen.set("colours", colours);
       return colours;
@@ -553,7 +659,7 @@
     }
   };
 
-  const remembered = new Map();
+  const remembered = new Map(); // answers that stay as they are
   const remember = (key, make) => {
     if (!remembered.has(key)) {
       if (remembered.size >= 24) remembered.delete(remembered.keys().next().value);
@@ -563,17 +669,28 @@
     }
     return remembered.get(key);
   };
-  vk.describe = (server, model) => remember(`describe|${model}`, async () => {
-    for (let waits = 0; ; waits++) {
-      const reply = await ask(server, "describe", { model });
-      if (!reply.busy || waits >= 20) return reply;
-      await sleep(Math.min(150 * 2 ** waits, 1500));
+  // One more model to choose, or another under a key that was there.
+  vk.add = (model) => {
+    vk.models = [...vk.models.filter(({ key }) => key !== model.key), model];
+    places.delete(model.key);
+    for (const key of [...remembered.keys()]) {
+      if (key === `describe|${model.key}` || key.startsWith(`${model.key}|`)) remembered.delete(key);
     }
-  });
+    vk.emit("models", model.key);
+  };
+
+  vk.describe = (server, model) =>
+    remember(`describe|${model}`, async () => {
+      for (let waits = 0; ; waits++) {
+        const reply = await ask(server, "describe", { model });
+        if (!reply.busy || waits >= 20) return reply;
+        await sleep(Math.min(150 * 2 ** waits, 1500));
+      }
+    });
 
   vk.panel = (name, element, props = {}, server = {}) => {
     watchTheme();
-    if (props.models?.length) vk.models = props.models;
+    if (props.models?.length && !vk.models.length) vk.models = props.models;
     vk.chosen ??= props.model ?? vk.models[0]?.key ?? null;
     element.vaekitPanel?.close();
     element.vaekitPanel = new Panel(name, element, props, server);

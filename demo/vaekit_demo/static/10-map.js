@@ -18,25 +18,60 @@
 
   vk.LatentMap = class {
     constructor(ctx, { label, onmove = null, onpick = null }) {
-      Object.assign(this, { ctx, onmove, onpick, points: null, z: null, ellipse: null, chosen: -1, over: -1, backdrop: null });
+      Object.assign(this, {
+        ctx,
+        onmove,
+        onpick,
+        points: null,
+        z: null,
+        ellipse: null,
+        chosen: -1,
+        over: -1,
+        backdrop: null,
+      });
       this.off = new Set();
       this.view = null;
       this.fingers = new Map();
       this.base = h("canvas", { "aria-hidden": "true" });
       this.top = h("canvas", { "aria-hidden": "true" });
       this.tip = h("div", { class: "vk-tip", hidden: true });
-      const zoom = (text, name, run) => h("button", { type: "button", class: "vk-small", "aria-label": name, title: name, onclick: run }, text);
-      this.stage = h("div", { class: "vk-map-stage", tabIndex: 0, role: "application", "aria-roledescription": "map of latent space",
-        "aria-label": `${label}. Arrow keys move the cursor, with Shift in large steps; Enter takes the nearest example; plus, minus and 0 zoom.` },
-      this.base, this.top, this.tip);
+      const zoom = (text, name, run) =>
+        h("button", { type: "button", class: "vk-small", "aria-label": name, title: name, onclick: run }, text);
+      this.stage = h(
+        "div",
+        {
+          class: "vk-map-stage",
+          tabIndex: 0,
+          role: "application",
+          "aria-roledescription": "map of latent space",
+          "aria-label":
+            `${label}. Arrow keys move the cursor, with Shift in large steps; Enter takes the nearest ` +
+            `example; plus, minus and 0 zoom.`,
+        },
+        this.base,
+        this.top,
+        this.tip,
+      );
       this.legend = h("div", { class: "vk-legend", role: "group", "aria-label": "Classes shown" });
       this.title = h("p", { class: "vk-caption" });
-      this.element = h("div", { class: "vk-map" },
-        h("div", { class: "vk-map-frame" }, this.stage,
-          h("div", { class: "vk-map-tools" },
-            zoom("+", "Zoom in", () => this.zoom(1.5)), zoom("\u2212", "Zoom out", () => this.zoom(1 / 1.5)),
-            zoom("\u2922", "Show everything", () => this.reset()))),
-        this.legend, (this.foot = h("div", { class: "vk-map-foot" }, this.title)));
+      this.element = h(
+        "div",
+        { class: "vk-map" },
+        h(
+          "div",
+          { class: "vk-map-frame" },
+          this.stage,
+          h(
+            "div",
+            { class: "vk-map-tools" },
+            zoom("+", "Zoom in", () => this.zoom(1.5)),
+            zoom("\u2212", "Zoom out", () => this.zoom(1 / 1.5)),
+            zoom("\u2922", "Show everything", () => this.reset()),
+          ),
+        ),
+        this.legend,
+        (this.foot = h("div", { class: "vk-map-foot" }, this.title)),
+      );
       this.drawBase = vk.frame(() => this.paintBase(), ctx.signal);
       this.drawTop = vk.frame(() => this.paintTop(), ctx.signal);
       this.listen();
@@ -46,22 +81,37 @@
       vk.on("theme", () => this.drawBase(), ctx.signal);
     }
 
-    get movable() { return this.ctx.info.latent.movable && this.onmove !== null; }
+    get movable() {
+      return this.ctx.info.latent.movable && this.onmove !== null;
+    }
 
     setPoints(reply) {
       const { info } = this.ctx;
-      const same = this.points && JSON.stringify([this.points.a, this.points.b, this.points.origin]) ===
-        JSON.stringify([reply.a, reply.b, reply.origin]);
+      const same =
+        this.points &&
+        JSON.stringify([this.points.a, this.points.b, this.points.origin]) ===
+          JSON.stringify([reply.a, reply.b, reply.origin]);
       this.points = { ...reply, places: vk.floats(reply.xy), classes: vk.shorts(reply.y), tests: vk.integers(reply.numbers) };
       let [left, right, bottom, top] = reply.range;
       if (!(right - left > 1e-6)) [left, right] = [left - 1, right + 1];
-      this.flat = !(top - bottom > 1e-6);
-      if (this.flat) [bottom, top] = [bottom - 1, top + 1];
+      // Of one dimension the height says nothing: the points are spread out for sight.
+      this.flat = reply.b.every((value) => value === 0);
+      if (this.flat) {
+        const stretch = ((right - left) * 0.5) / Math.max(top - bottom, 1e-6);
+        for (let i = 1; i < this.points.places.length; i += 2) this.points.places[i] *= stretch;
+        [bottom, top] = [bottom * stretch, top * stretch];
+      }
+      if (!(top - bottom > 1e-6)) [bottom, top] = [bottom - 1, top + 1];
       this.range = [left, right, bottom, top];
       this.over = this.chosen = -1;
       this.title.textContent = reply.title ?? "";
       const used = new Set(this.points.classes ?? []);
-      this.legend.replaceChildren(...[...used].sort((a, b) => a - b).filter((y) => info.classes.length).map((y) => this.entry(y)));
+      this.legend.replaceChildren(
+        ...[...used]
+          .sort((a, b) => a - b)
+          .filter((y) => info.classes.length)
+          .map((y) => this.entry(y)),
+      );
       if (!same) this.view = null;
       this.drawBase();
     }
@@ -70,18 +120,52 @@
       const { info } = this.ctx;
       const swatch = h("i", {});
       swatch.style.background = info.colours[y] ?? "gray";
-      const toggle = h("button", { type: "button", "aria-pressed": String(!this.off.has(y)), title: `Show or hide ${vk.nameOfClass(info, y)}`,
-        onclick: () => {
-          if (!this.off.delete(y)) this.off.add(y);
-          toggle.setAttribute("aria-pressed", String(!this.off.has(y)));
-          this.drawBase();
-        } }, swatch, info.classes[y]);
+      const toggle = h(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(!this.off.has(y)),
+          title: `Show or hide ${vk.nameOfClass(info, y)}`,
+          onclick: () => {
+            if (!this.off.delete(y)) this.off.add(y);
+            toggle.setAttribute("aria-pressed", String(!this.off.has(y)));
+            this.drawBase();
+          },
+        },
+        swatch,
+        info.classes[y],
+      );
       return toggle;
     }
 
     setZ(z) {
       this.z = z;
+      this.reveal();
       this.drawTop();
+    }
+
+    // A code that came from elsewhere may lie outside of what is shown: then more is shown.
+    reveal() {
+      if (!this.z || !this.points || !this.view || this.fingers.size) return;
+      const [u, v] = this.plane(this.z);
+      const [x, y] = this.toScreen(u, v);
+      const room = 16;
+      if (
+        x >= margin.left + room &&
+        x <= this.width - margin.right - room &&
+        y >= margin.top + room &&
+        y <= this.height - margin.bottom - room
+      )
+        return;
+      const [left, right, bottom, top] = this.range;
+      const more = [(right - left) * 0.08, (top - bottom) * 0.08];
+      this.view = this.home([
+        Math.min(left, u - more[0]),
+        Math.max(right, u + more[0]),
+        Math.min(bottom, v - more[1]),
+        Math.max(top, v + more[1]),
+      ]);
+      this.drawBase();
     }
 
     setEllipse(ellipse) {
@@ -119,7 +203,9 @@
     // The part of z that the plane does not show.
     beside(z) {
       const [u, v] = this.plane(z);
-      return vk.rounded(Array.from(z, (value, i) => value - u * this.points.a[i] - v * this.points.b[i])).map((x) => Math.round(x * 1e3));
+      return vk
+        .rounded(Array.from(z, (value, i) => value - u * this.points.a[i] - v * this.points.b[i]))
+        .map((x) => Math.round(x * 1e3));
     }
 
     resized() {
@@ -134,8 +220,7 @@
       this.drawBase();
     }
 
-    home() {
-      const [left, right, bottom, top] = this.range;
+    home([left, right, bottom, top] = this.range) {
       const wide = this.width - margin.left - margin.right;
       const tall = this.height - margin.top - margin.bottom;
       const scale = Math.min(wide / (right - left), tall / (top - bottom)) * 0.96;
@@ -144,14 +229,18 @@
 
     toScreen(u, v) {
       const { x, y, scale } = this.view;
-      return [margin.left + (this.width - margin.left - margin.right) / 2 + (u - x) * scale,
-        margin.top + (this.height - margin.top - margin.bottom) / 2 - (v - y) * scale];
+      return [
+        margin.left + (this.width - margin.left - margin.right) / 2 + (u - x) * scale,
+        margin.top + (this.height - margin.top - margin.bottom) / 2 - (v - y) * scale,
+      ];
     }
 
     toPlane(left, top) {
       const { x, y, scale } = this.view;
-      return [x + (left - margin.left - (this.width - margin.left - margin.right) / 2) / scale,
-        y - (top - margin.top - (this.height - margin.top - margin.bottom) / 2) / scale];
+      return [
+        x + (left - margin.left - (this.width - margin.left - margin.right) / 2) / scale,
+        y - (top - margin.top - (this.height - margin.top - margin.bottom) / 2) / scale,
+      ];
     }
 
     reset() {
@@ -179,21 +268,24 @@
         return [event.clientX - box.left, event.clientY - box.top];
       };
       let start = null;
+      let before = null;
       let dragging = null;
       stage.addEventListener("pointerdown", (event) => {
         if (!this.view || event.button > 1) return;
-        stage.focus({ preventScroll: true });
         stage.setPointerCapture(event.pointerId);
         this.fingers.set(event.pointerId, at(event));
         start = at(event);
-        if (this.fingers.size > 1) dragging = "pinch";
-        else if (event.shiftKey || event.button === 1) dragging = "pan";
+        if (this.fingers.size > 1) {
+          if (dragging === "cursor" && this.movable && before) this.onmove(before, event); // it was one of two fingers
+          dragging = "pinch";
+        } else if (event.shiftKey || event.button === 1) dragging = "pan";
         else {
           dragging = "cursor";
+          before = this.z;
           this.cursorTo(...start, event);
         }
-        event.preventDefault();
       });
+      stage.addEventListener("mousedown", (event) => event.button === 1 && event.preventDefault());
       stage.addEventListener("pointermove", (event) => {
         if (this.view && !this.fingers.has(event.pointerId)) this.hover(...at(event));
       });
@@ -223,18 +315,29 @@
 
       // A page that is being scrolled past the map goes on scrolling.
       let elsewhere = -1e9;
-      window.addEventListener("wheel", (event) => {
-        if (!stage.contains(event.target)) elsewhere = event.timeStamp;
-      }, { passive: true, capture: true, signal: this.ctx.signal });
-      stage.addEventListener("wheel", (event) => {
-        if (!event.ctrlKey && event.timeStamp - elsewhere < 350) {
-          elsewhere = event.timeStamp;
-          return;
-        }
-        event.preventDefault();
-        const lines = event.deltaMode === 1 ? 16 : 1;
-        this.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY * lines)) * (event.ctrlKey ? 0.01 : 0.002)), ...at(event));
-      }, { passive: false });
+      window.addEventListener(
+        "wheel",
+        (event) => {
+          if (!stage.contains(event.target)) elsewhere = event.timeStamp;
+        },
+        { passive: true, capture: true, signal: this.ctx.signal },
+      );
+      stage.addEventListener(
+        "wheel",
+        (event) => {
+          if (!event.ctrlKey && event.timeStamp - elsewhere < 350) {
+            elsewhere = event.timeStamp;
+            return;
+          }
+          event.preventDefault();
+          const lines = event.deltaMode === 1 ? 16 : 1;
+          this.zoom(
+            Math.exp(-Math.max(-120, Math.min(120, event.deltaY * lines)) * (event.ctrlKey ? 0.01 : 0.002)),
+            ...at(event),
+          );
+        },
+        { passive: false },
+      );
 
       stage.addEventListener("keydown", (event) => {
         if (event.ctrlKey || event.metaKey || event.altKey || !this.view) return;
@@ -257,8 +360,10 @@
 
     cursorTo(left, top, event) {
       if (!this.movable || !this.points) return;
-      const inside = [Math.min(Math.max(left, margin.left), this.width - margin.right),
-        Math.min(Math.max(top, margin.top), this.height - margin.bottom)];
+      const inside = [
+        Math.min(Math.max(left, margin.left), this.width - margin.right),
+        Math.min(Math.max(top, margin.top), this.height - margin.bottom),
+      ];
       this.onmove(this.lift(...this.toPlane(...inside)), event);
     }
 
@@ -307,20 +412,29 @@
         this.tip.textContent = vk.nameOfExample(this.ctx.info, tests?.[index], classes?.[index]);
         const [x, y] = this.toScreen(places[2 * index], places[2 * index + 1]);
         const flip = x > this.width - 140;
-        this.tip.style.transform = `translate(${Math.round(x + (flip ? -10 : 10))}px, ${Math.round(y - 30)}px) ${flip ? "translateX(-100%)" : ""}`;
+        const [beside, above] = [Math.round(x + (flip ? -10 : 10)), Math.round(y - 30)];
+        this.tip.style.transform = `translate(${beside}px, ${above}px)${flip ? " translateX(-100%)" : ""}`;
       }
       this.drawTop();
     }
 
     clip(context) {
       context.beginPath();
-      context.rect(margin.left, margin.top, this.width - margin.left - margin.right, this.height - margin.top - margin.bottom);
+      context.rect(
+        margin.left,
+        margin.top,
+        this.width - margin.left - margin.right,
+        this.height - margin.top - margin.bottom,
+      );
       context.clip();
     }
 
     paintBase() {
       if (!this.width || !this.points) return;
-      this.view ??= this.home();
+      if (!this.view) {
+        this.view = this.home();
+        this.reveal();
+      }
       const { width, height } = this;
       const context = vk.prepare(this.base, width, height);
       const { ink, line, font } = this.ctx.colours();
@@ -437,7 +551,17 @@
       context.globalAlpha = 0.6;
       for (const [row, y] of roomy(v.map((value) => this.toScreen(0, value)[1]))) {
         for (const [column, x] of roomy(u.map((value) => this.toScreen(value, 0)[0]))) {
-          context.drawImage(atlas, column * pictures.w, row * pictures.h, pictures.w, pictures.h, x - wide / 2, y - tall / 2, wide, tall);
+          context.drawImage(
+            atlas,
+            column * pictures.w,
+            row * pictures.h,
+            pictures.w,
+            pictures.h,
+            x - wide / 2,
+            y - tall / 2,
+            wide,
+            tall,
+          );
         }
       }
       context.globalAlpha = 1;
@@ -462,12 +586,20 @@
       }
       if (this.z) {
         const [x, y] = this.toScreen(...this.plane(this.z));
-        for (const [colour, thick] of [[paper, 5], [ink, 2]]) {
+        for (const [colour, thick] of [
+          [paper, 5],
+          [ink, 2],
+        ]) {
           context.strokeStyle = colour;
           context.lineWidth = thick;
           context.beginPath();
           context.arc(x, y, 9, 0, 2 * Math.PI);
-          for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+          for (const [dx, dy] of [
+            [1, 0],
+            [-1, 0],
+            [0, 1],
+            [0, -1],
+          ]) {
             context.moveTo(x + dx * 9, y + dy * 9);
             context.lineTo(x + dx * 15, y + dy * 15);
           }
@@ -532,18 +664,35 @@
       picker.axes = axes;
       onchange(axes);
     };
-    const dimension = (k, name) => vk.select(dims, pair[k], (i) => {
-      if (i === pair[1 - k]) pair[1 - k] = pair[k];
-      pair[k] = i;
-      selects.forEach((select, j) => select.set(pair[j]));
-      change([...pair]);
-    }, { "aria-label": name });
+    const dimension = (k, name) =>
+      vk.select(
+        dims,
+        pair[k],
+        (i) => {
+          if (i === pair[1 - k]) pair[1 - k] = pair[k];
+          pair[k] = i;
+          selects.forEach((select, j) => select.set(pair[j]));
+          change([...pair]);
+        },
+        { "aria-label": name },
+      );
     const selects = [dimension(0, "Horizontal dimension"), dimension(1, "Vertical dimension")];
-    const two = h("span", { class: "vk-pair" }, selects[0].element, h("span", { "aria-hidden": "true" }, "×"), selects[1].element);
-    const kind = vk.select([["two", "Two dimensions"], ...info.axes], "two", (key) => {
-      two.hidden = key !== "two";
-      change(key === "two" ? [...pair] : key);
-    }, { "aria-label": "Plane" });
+    const two = h(
+      "span",
+      { class: "vk-pair" },
+      selects[0].element,
+      h("span", { "aria-hidden": "true" }, "×"),
+      selects[1].element,
+    );
+    const kind = vk.select(
+      [["two", "Two dimensions"], ...info.axes],
+      "two",
+      (key) => {
+        two.hidden = key !== "two";
+        change(key === "two" ? [...pair] : key);
+      },
+      { "aria-label": "Plane" },
+    );
     picker.element = h("div", { class: "vk-field" }, h("span", { class: "vk-label" }, "Plane"), kind.element, two);
     return picker;
   };

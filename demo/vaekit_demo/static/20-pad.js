@@ -6,13 +6,22 @@
 
   vk.Pad = class {
     // onchange(source or null, event): a drawing, a file, or nothing
-    constructor(ctx, { label, onchange, info = ctx.info }) {
+    constructor(ctx, { label, onchange, info = ctx.info, chooser = true }) {
       Object.assign(this, { ctx, info, onchange, history: [], brush: 0.08, erasing: false, empty: true });
       const { side, channels, ground, possible } = info.draw;
       const word = ground < 0.5 ? "255" : "0";
-      this.ground = `rgb(${Array(3).fill(Math.round(ground * 255)).join(",")})`;
+      this.ground = `rgb(${Array(3)
+        .fill(Math.round(ground * 255))
+        .join(",")})`;
       this.ink = `rgb(${word},${word},${word})`;
-      this.canvas = h("canvas", { class: "vk-pad-canvas", width: side, height: side, tabIndex: possible ? 0 : -1, role: "img", "aria-label": label });
+      this.canvas = h("canvas", {
+        class: "vk-pad-canvas",
+        width: side,
+        height: side,
+        tabIndex: possible ? 0 : -1,
+        role: "img",
+        "aria-label": label,
+      });
       this.context = this.canvas.getContext("2d", { willReadFrequently: true });
       this.hint = h("p", { class: "vk-pad-hint", "aria-hidden": "true" });
       this.hint.style.color = ground < 0.5 ? "#fff" : "#000";
@@ -20,10 +29,20 @@
       this.surface = h("div", { class: "vk-pad-surface" }, this.canvas, this.hint);
       this.undoButton = vk.button("Undo", (event) => this.undo(event), { disabled: true });
       this.clearButton = vk.button("Clear", (event) => this.clear(event), { disabled: true });
-      this.element = h("div", { class: "vk-pad" }, this.surface,
+      this.element = h(
+        "div",
+        { class: "vk-pad", hidden: !possible && !info.upload },
+        this.surface,
         possible ? this.tools(channels) : h("p", { class: "vk-caption" }, info.draw.why),
-        h("div", { class: "vk-row" }, possible ? this.undoButton : null, this.clearButton,
-          info.upload ? vk.button("Upload…", () => this.chooser.open()) : null, this.chooser.input));
+        h(
+          "div",
+          { class: "vk-row" },
+          possible ? this.undoButton : null,
+          this.clearButton,
+          info.upload && chooser ? vk.button("Upload…", () => this.chooser.open()) : null,
+          this.chooser.input,
+        ),
+      );
       this.say();
       this.blank();
       if (possible) this.listen();
@@ -31,11 +50,47 @@
     }
 
     tools(channels) {
-      const size = vk.range({ label: "Brush size", min: 0.03, max: 0.2, step: 0.01, value: this.brush, oninput: (value) => { this.brush = value; } });
-      const tool = vk.choice("Tool", [["draw", "Draw"], ["erase", "Erase"]], "draw", (key) => { this.erasing = key === "erase"; }, { visible: false });
-      const colour = channels === 3 ? h("input", { type: "color", class: "vk-colour", value: this.info.draw.ground < 0.5 ? "#ffffff" : "#000000",
-        "aria-label": "Brush colour", oninput: (event) => { this.ink = event.target.value; } }) : null;
-      return h("div", { class: "vk-row" }, tool.element, colour, h("label", { class: "vk-brush" }, h("span", { class: "vk-label" }, "Brush"), size));
+      const size = vk.range({
+        label: "Brush size",
+        min: 0.03,
+        max: 0.2,
+        step: 0.01,
+        value: this.brush,
+        oninput: (value) => {
+          this.brush = value;
+        },
+      });
+      const tool = vk.choice(
+        "Tool",
+        [
+          ["draw", "Draw"],
+          ["erase", "Erase"],
+        ],
+        "draw",
+        (key) => {
+          this.erasing = key === "erase";
+        },
+        { visible: false },
+      );
+      const colour =
+        channels === 3
+          ? h("input", {
+              type: "color",
+              class: "vk-colour",
+              value: this.info.draw.ground < 0.5 ? "#ffffff" : "#000000",
+              "aria-label": "Brush colour",
+              oninput: (event) => {
+                this.ink = event.target.value;
+              },
+            })
+          : null;
+      return h(
+        "div",
+        { class: "vk-row" },
+        tool.element,
+        colour,
+        h("label", { class: "vk-brush" }, h("span", { class: "vk-label" }, "Brush"), size),
+      );
     }
 
     blank() {
@@ -51,12 +106,13 @@
       let last = null;
       const at = (event) => {
         const box = canvas.getBoundingClientRect();
-        return [((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height];
+        return [
+          ((event.clientX - box.left) / box.width) * canvas.width,
+          ((event.clientY - box.top) / box.height) * canvas.height,
+        ];
       };
       canvas.addEventListener("pointerdown", (event) => {
         if (event.button !== 0 || last) return;
-        event.preventDefault();
-        canvas.focus({ preventScroll: true });
         canvas.setPointerCapture(event.pointerId);
         this.remember();
         this.say();
@@ -102,12 +158,16 @@
         over(false);
         if (event.dataTransfer.files[0]) this.take(event.dataTransfer.files[0]);
       });
-      document.addEventListener("paste", (event) => {
-        const file = [...(event.clipboardData?.files ?? [])][0];
-        if (!file || !this.canvas.offsetParent || /^(input|textarea)$/i.test(event.target.tagName)) return;
-        event.preventDefault();
-        this.take(file);
-      }, { signal: this.ctx.signal });
+      document.addEventListener(
+        "paste",
+        (event) => {
+          const file = [...(event.clipboardData?.files ?? [])][0];
+          if (!file || !this.canvas.offsetParent || /^(input|textarea)$/i.test(event.target.tagName)) return;
+          event.preventDefault();
+          this.take(file);
+        },
+        { signal: this.ctx.signal },
+      );
     }
 
     async take(file) {
@@ -126,7 +186,8 @@
     // What an empty pad says: what to do, or which file was taken.
     say(file = null) {
       const { possible } = this.info.draw;
-      const [large, small] = file ? [file, possible ? "draw here to replace it" : ""]
+      const [large, small] = file
+        ? [file, possible ? "draw here to replace it" : ""]
         : [possible ? "Draw here" : "Drop a file here", possible && this.info.upload ? "or drop a picture" : ""];
       this.hint.replaceChildren(large, h("small", {}, small));
     }
@@ -152,7 +213,7 @@
     }
 
     stroke([x0, y0], [x1, y1]) {
-      const radius = (this.brush * this.canvas.width) / 2 * (this.erasing ? 1.6 : 1) + 1;
+      const radius = ((this.brush * this.canvas.width) / 2) * (this.erasing ? 1.6 : 1) + 1;
       const stamp = this.stamp(radius, this.erasing ? this.ground : this.ink);
       const steps = Math.max(1, Math.ceil(Math.hypot(x1 - x0, y1 - y0) / (radius / 4)));
       for (let i = 1; i <= steps; i++) {

@@ -12,16 +12,27 @@
       this.dims = dims.slice(0, most);
       this.values = this.dims.map(() => h("dd", {}, ""));
       const left = dims.length - this.dims.length;
-      this.element = h("div", { class: "vk-numbers" },
-        h("dl", {}, this.dims.map((dim, k) => h("div", {}, h("dt", {}, `z${dim.i}`), this.values[k]))),
-        left > 0 ? h("p", { class: "vk-caption" }, `and ${left} more`) : null);
+      this.element = h(
+        "div",
+        { class: "vk-numbers" },
+        h(
+          "dl",
+          {},
+          this.dims.map((dim, k) => h("div", {}, h("dt", {}, `z${dim.i}`), this.values[k])),
+        ),
+        left > 0 ? h("p", { class: "vk-caption" }, `and ${left} more`) : null,
+      );
     }
 
     show(z) {
-      this.dims.forEach((dim, k) => { this.values[k].textContent = z ? vk.number(z[dim.i]) : "–"; });
+      this.dims.forEach((dim, k) => {
+        this.values[k].textContent = z ? vk.number(z[dim.i]) : "–";
+      });
     }
 
-    say(z) { return this.dims.map((dim) => `z${dim.i} ${vk.number(z[dim.i])}`).join(", "); }
+    say(z) {
+      return this.dims.map((dim) => `z${dim.i} ${vk.number(z[dim.i])}`).join(", ");
+    }
   };
 
   // One dimension: its slider and, where asked, a strip of what it does.
@@ -32,13 +43,26 @@
       this.dim = dim;
       this.value = h("output", { class: "vk-value" });
       const carries = dim.kl === null ? `sd ${vk.number(dim.sd)}` : `KL ${vk.number(dim.kl)} nats`;
-      this.input = vk.range({ label: `z${dim.i}, ${carries}`, min: dim.mean - reach, max: dim.mean + reach, step: reach / 200, value: dim.mean,
-        oninput: (value, event) => move(dim.i, value, event) });
-      this.element = h("div", { class: "vk-dim" },
-        h("div", { class: "vk-dim-head" }, h("b", {}, `z${dim.i}`), h("span", { class: "vk-label" }, carries), this.value), this.input);
+      this.input = vk.range({
+        label: `z${dim.i}, ${carries}`,
+        min: dim.mean - reach,
+        max: dim.mean + reach,
+        step: reach / 200,
+        value: dim.mean,
+        oninput: (value, event) => move(dim.i, value, event),
+      });
+      this.element = h(
+        "div",
+        { class: "vk-dim" },
+        h("div", { class: "vk-dim-head" }, h("b", {}, `z${dim.i}`), h("span", { class: "vk-label" }, carries), this.value),
+        this.input,
+      );
       if (!strip) return;
-      this.sheet = new vk.Sheet(ctx, { label: `What z${dim.i} does`, gap: 2,
-        onpick: (index, event) => this.values && move(dim.i, this.values[index], event) });
+      this.sheet = new vk.Sheet(ctx, {
+        label: `What z${dim.i} does`,
+        gap: 2,
+        onpick: (index, event) => this.values && move(dim.i, this.values[index], event),
+      });
       this.element.append(this.sheet.element);
     }
 
@@ -50,7 +74,9 @@
       this.value.textContent = vk.number(value);
       if (!this.values) return;
       let best = 0;
-      this.values.forEach((other, k) => { if (Math.abs(other - value) < Math.abs(this.values[best] - value)) best = k; });
+      this.values.forEach((other, k) => {
+        if (Math.abs(other - value) < Math.abs(this.values[best] - value)) best = k;
+      });
       this.sheet.mark(best);
     }
 
@@ -72,9 +98,16 @@
       const idle = dims.filter((dim) => dim.idle);
       this.element = h("div", { class: "vk-sliders" }, this.group(active.length ? active : idle));
       if (idle.length && active.length) {
-        const details = h("details", { class: "vk-idle" },
+        const details = h(
+          "details",
+          { class: "vk-idle" },
           h("summary", {}, idle.length === 1 ? "1 idle dimension" : `${idle.length} idle dimensions`),
-          h("p", { class: "vk-text" }, "The posterior of these is the prior whatever the input: the decoder has learnt to ignore them."));
+          h(
+            "p",
+            { class: "vk-text" },
+            "Whatever the input, the posterior of these is all but the prior: they tell the decoder next to nothing.",
+          ),
+        );
         details.addEventListener("toggle", () => {
           if (details.open && details.childElementCount === 2) details.append(this.group(idle));
           this.update();
@@ -86,7 +119,7 @@
 
     group(dims) {
       const grid = h("div", { class: "vk-dims" });
-      const more = vk.button("", () => add(), { class: "vk-button vk-quiet" });
+      const more = vk.button("", () => add(), { class: "vk-button vk-plain" });
       const rest = [...dims];
       const add = () => {
         for (const dim of rest.splice(0, this.most)) {
@@ -146,10 +179,14 @@
     const example = new vk.Picture("The chosen example", 132, info.picture);
     const decodedFigure = vk.figure(decoded, "decoded");
     const exampleFigure = vk.figure(example, "", { hidden: true });
-    const forget = vk.button("Forget it", () => {
-      vk.move(ctx.model, { example: null }, me);
-      showExample();
-    }, { class: "vk-button vk-quiet" });
+    const forget = vk.button(
+      "Forget it",
+      () => {
+        vk.move(ctx.model, { example: null }, me);
+        showExample();
+      },
+      { class: "vk-button vk-plain vk-flush" },
+    );
     exampleFigure.element.append(forget);
     const numbers = new vk.Numbers(ctx);
 
@@ -160,7 +197,7 @@
     });
     const look = ctx.stream("look", (reply, { source }) => {
       const chosen = { number: reply.number, label: reply.label, mean: reply.code, sd: reply.sd, x: reply.x, source };
-      vk.move(ctx.model, { z: reply.z, example: chosen, y: info.conditional ? reply.y ?? ctx.place.y : null }, me);
+      vk.move(ctx.model, { z: reply.z, example: chosen, y: info.conditional ? (reply.y ?? ctx.place.y) : null }, me);
       classes?.set(ctx.place.y);
       showExample();
       showPlace();
@@ -176,12 +213,21 @@
       decode.ask(request(), event);
       showPlace();
     };
-    const map = new vk.LatentMap(ctx, { label: "Latent map", onmove: movable ? moveTo : null, onpick: (number, event) => look.ask({ source: { test: number }, y: null, seed: null }, event) });
-    const sliders = movable && info.dims.length ? new vk.Sliders(ctx, { move: (i, value, event) => {
-      const z = [...ctx.place.z];
-      z[i] = value;
-      moveTo(z, event);
-    } }) : null;
+    const map = new vk.LatentMap(ctx, {
+      label: "Latent map",
+      onmove: movable ? moveTo : null,
+      onpick: (number, event) => look.ask({ source: { test: number }, y: null, seed: null }, event),
+    });
+    const sliders =
+      movable && info.dims.length
+        ? new vk.Sliders(ctx, {
+            move: (i, value, event) => {
+              const z = [...ctx.place.z];
+              z[i] = value;
+              moveTo(z, event);
+            },
+          })
+        : null;
 
     const draw = ctx.stream("samples", (reply) => {
       vk.move(ctx.model, { z: reply.z[0] }, me);
@@ -190,22 +236,38 @@
       showPlace();
       ctx.announce(`A draw from the prior: ${numbers.say(ctx.place.z)}.`);
     });
-    const buttons = h("div", { class: "vk-row" },
-      vk.button("Random", (event) => draw.ask({ n: 1, seed: vk.seed(), temperature: 1, y: ctx.place.y, source: "prior" }, event), { title: "A draw from the prior" }),
-      movable ? vk.button("Reset", (event) => moveTo(vk.middle(info), event), { title: "To the middle of the prior" }) : null);
+    const buttons = h(
+      "div",
+      { class: "vk-row" },
+      vk.button(
+        "Random",
+        (event) => draw.ask({ n: 1, seed: vk.seed(), temperature: 1, y: ctx.place.y, source: "prior" }, event),
+        { title: "A draw from the prior" },
+      ),
+      movable ? vk.button("Reset", (event) => moveTo(vk.middle(info), event), { title: "To the middle of the prior" }) : null,
+    );
 
-    const classes = info.conditional ? vk.classPicker(info, ctx.place.y, (y) => {
-      vk.move(ctx.model, { y }, me);
-      decode.ask(request());
-      showPoints();
-      showPlace();
-    }) : null;
+    const classes = info.conditional
+      ? vk.classPicker(info, ctx.place.y, (y) => {
+          vk.move(ctx.model, { y }, me);
+          decode.ask(request());
+          showPoints();
+          showPlace();
+        })
+      : null;
 
     // The manifold: decoded pictures all over the plane.
-    const grid = movable ? new vk.Sheet(ctx, { label: "Manifold: pictures decoded all over the plane", gap: 1, onpick: (index, event) => {
-      const side = manifold.u.length;
-      moveTo(map.lift(manifold.u[index % side], manifold.v[Math.floor(index / side)]), event);
-    } }) : null;
+    const grid =
+      movable && info.latent.size > 1
+        ? new vk.Sheet(ctx, {
+            label: "Manifold: pictures decoded all over the plane",
+            gap: 1,
+            onpick: (index, event) => {
+              const side = manifold.u.length;
+              moveTo(map.lift(manifold.u[index % side], manifold.v[Math.floor(index / side)]), event);
+            },
+          })
+        : null;
     let manifold = null;
     const directions = h("p", { class: "vk-caption" });
     let besides = "";
@@ -215,37 +277,50 @@
       grid.show(reply.pictures, reply.u.length);
       if (backdrop) map.setBackdrop(reply);
     });
-    const refreshManifold = vk.rest(() => ctx.later("manifold", () => {
-      if (!grid || !map.points) return;
-      const key = JSON.stringify([planes.axes, ctx.place.y, map.beside(ctx.place.z)]);
-      if (key === besides) return;
-      besides = key;
-      over.ask({ axes: planes.axes, ...request(), side: 15 });
-    }), 250, ctx.signal);
-    const behind = grid ? vk.check("Manifold behind the map", false, (on) => {
-      backdrop = on;
-      map.setBackdrop(on ? manifold : null);
-    }) : null;
+    const refreshManifold = vk.rest(
+      () =>
+        ctx.later("manifold", () => {
+          if (!grid || !map.points) return;
+          const key = JSON.stringify([planes.axes, ctx.place.y, map.beside(ctx.place.z)]);
+          if (key === besides) return;
+          besides = key;
+          over.ask({ axes: planes.axes, ...request(), side: 15 });
+        }),
+      250,
+      ctx.signal,
+    );
+    const behind = grid
+      ? vk.check("Manifold behind the map", false, (on) => {
+          backdrop = on;
+          map.setBackdrop(on ? manifold : null);
+        })
+      : null;
 
     if (behind) map.foot.append(behind.element);
     const planes = vk.axesPicker(ctx, () => showPoints());
-    const why = h("p", { class: "vk-caption", hidden: info.data.at_hand && movable },
-      [info.data.at_hand ? "" : info.data.why, movable ? "" : info.latent.why].filter(Boolean).join(" "));
+    const why = h(
+      "p",
+      { class: "vk-caption", hidden: info.data.at_hand && movable },
+      [info.data.at_hand ? "" : info.data.why, movable ? "" : info.latent.why].filter(Boolean).join(" "),
+    );
 
-    const showPoints = () => ctx.later("points", async () => {
-      const axes = planes.axes;
-      const reply = await ctx.points(axes, ctx.place.y);
-      if (ctx.signal.aborted || JSON.stringify(axes) !== JSON.stringify(planes.axes)) return;
-      if (reply.error) {
-        ctx.tell(reply.error);
-        return;
-      }
-      map.setBackdrop(null);
-      map.setPoints(reply);
-      directions.textContent = map.flat ? `Across: ${reply.labels[0]}.` : `Across: ${reply.labels[0]}. Up: ${reply.labels[1]}.`;
-      showExample();
-      refreshManifold();
-    });
+    const showPoints = () =>
+      ctx.later("points", async () => {
+        const axes = planes.axes;
+        const reply = await ctx.points(axes, ctx.place.y);
+        if (ctx.signal.aborted || JSON.stringify(axes) !== JSON.stringify(planes.axes)) return;
+        if (reply.error) {
+          ctx.tell(reply.error);
+          return;
+        }
+        map.setBackdrop(null);
+        map.setPoints(reply);
+        directions.textContent = map.flat
+          ? `Across: ${reply.labels[0]}.`
+          : `Across: ${reply.labels[0]}. Up: ${reply.labels[1]}.`;
+        showExample();
+        refreshManifold();
+      });
     const showExample = () => {
       const chosen = ctx.place.example;
       exampleFigure.element.hidden = !chosen;
@@ -261,37 +336,90 @@
       sliders?.show(ctx.place.z, ctx.place.y);
       refreshManifold();
     }, ctx.signal);
-    vk.on("place", ({ model, origin }) => {
-      if (model !== ctx.model || origin === me) return;
-      ctx.later("place", () => {
-        classes?.set(ctx.place.y);
-        showExample();
-        showPlace();
-        decode.ask(request());
-      });
-    }, ctx.signal);
+    vk.on(
+      "place",
+      ({ model, origin }) => {
+        if (model !== ctx.model || origin === me) return;
+        ctx.later("place", () => {
+          classes?.set(ctx.place.y);
+          showExample();
+          showPlace();
+          decode.ask(request());
+        });
+      },
+      ctx.signal,
+    );
 
     showPoints();
     showPlace();
-    decode.ask(request());
+    if (movable) decode.ask(request());
+    else draw.ask({ n: 1, seed: 0, temperature: 1, y: ctx.place.y, source: "prior" });
 
     const dims = info.dims.length;
-    return h("div", { class: "vk-content" },
+    return h(
+      "div",
+      { class: "vk-content" },
       h("div", { class: "vk-bar" }, planes.element, classes?.element),
-      h("div", { class: "vk-explore-top" }, map.element,
-        h("div", { class: "vk-side" },
+      h(
+        "div",
+        { class: "vk-explore-top" },
+        map.element,
+        h(
+          "div",
+          { class: "vk-side" },
           h("div", { class: "vk-beside" }, decodedFigure.element, exampleFigure.element),
-          numbers.element, buttons, why)),
+          numbers.element,
+          buttons,
+          why,
+        ),
+      ),
       vk.explain(
-        "Every dot is one test example, put where the encoder says its code is most likely to be, and coloured by its class. The encoder never saw the classes: where colours keep apart, it found the difference by itself.",
-        "The cursor is a code z. The decoder turns it into the picture on the right, wherever the cursor is: also between the dots, where no example ever was.",
-        info.normal ? "Choose a dot: its ellipses are 1 and 2 standard deviations of q(z|x), what the encoder believes the code of this example to be." : "Choose a dot to see the example beside what its code decodes to.",
-        info.ordered === "kl" ? "KL, in nats, is how much a dimension tells about the input; the dimensions come in this order. One with a KL near zero is idle." : "The dimensions come in the order of the spread of the codes along them."),
-      sliders ? vk.section(dims === 1 ? "The dimension" : `${dims} dimensions, one at a time`,
-        "Move one, the others stay. The strip under a slider shows what it does from here; click on a picture to go there.", sliders.element) : null,
-      grid ? vk.section(null, null, h("div", { class: "vk-manifold" }, grid.element,
-        h("header", {}, h("h3", {}, "The manifold"),
-          h("p", { class: "vk-text" }, "Pictures decoded all over the plane of the map", info.latent.size > 2 ? ", the other dimensions as they are" : "", ". Click on one to go there."),
-          directions))) : null);
+        "Every dot is one test example, put where the encoder says its code is most likely to be, " +
+          "and coloured by its class. The encoder never saw the classes: where colours keep apart, it " +
+          "found the difference by itself.",
+        "The cursor is a code z. The decoder turns it into the picture on the right, wherever the " +
+          "cursor is: also between the dots, where no example ever was.",
+        info.normal
+          ? "Choose a dot: its ellipses are 1 and 2 standard deviations of q(z|x), what the encoder " +
+              "believes the code of this example to be."
+          : "Choose a dot to see the example beside what its code decodes to.",
+        info.ordered === "kl"
+          ? "KL, in nats, is how much a dimension tells about the input; the dimensions come in this " +
+              "order. One with a KL near zero is idle."
+          : "The dimensions come in the order of the spread of the codes along them.",
+      ),
+      sliders
+        ? vk.section(
+            dims === 1 ? "The dimension" : `${dims} dimensions, one at a time`,
+            "Move one, the others stay. The strip under a slider shows what it does from here; click on " +
+              "a picture to go there.",
+            sliders.element,
+          )
+        : null,
+      grid
+        ? vk.section(
+            null,
+            null,
+            h(
+              "div",
+              { class: "vk-manifold" },
+              grid.element,
+              h(
+                "header",
+                {},
+                h("h3", {}, "The manifold"),
+                h(
+                  "p",
+                  { class: "vk-text" },
+                  "Pictures decoded all over the plane of the map",
+                  info.latent.size > 2 ? ", the other dimensions as they are" : "",
+                  ". Click on one to go there.",
+                ),
+                directions,
+              ),
+            ),
+          )
+        : null,
+    );
   };
 })();

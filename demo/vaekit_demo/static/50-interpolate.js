@@ -19,30 +19,59 @@
         if (source.error) ctx.tell(source.error);
         else set(source, file.name);
       });
-      const classMeans = means ? vk.select([["", "Class mean"], ...info.classes.map((name, y) => [y, name])], "", (y) => {
-        if (y !== "") set({ mean: y }, `mean of ${vk.nameOfClass(info, y)}`);
-      }, { "aria-label": `Class mean for ${label}` }) : null;
+      const classMeans = means
+        ? vk.select(
+            [["", "Class mean"], ...info.classes.map((name, y) => [y, name])],
+            "",
+            (y) => {
+              if (y !== "") set({ mean: y }, `mean of ${vk.nameOfClass(info, y)}`);
+            },
+            { "aria-label": `Class mean for ${label}` },
+          )
+        : null;
       this.resetMeans = () => classMeans?.set("");
       this.showMean = (y) => classMeans?.set(y);
       const padPlace = h("div", { hidden: true });
-      const drawing = info.draw.possible ? vk.button("Draw", () => {
-        if (!padPlace.childElementCount) {
-          const pad = new vk.Pad(ctx, { label: `Pad for ${label}`, onchange: (next, event) => {
-            if (next) set(next instanceof vk.Pad ? next.source() : next, "your drawing", event);
-          } });
-          padPlace.append(pad.element);
-        }
-        padPlace.hidden = !padPlace.hidden;
-        drawing.setAttribute("aria-expanded", String(!padPlace.hidden));
-      }, { "aria-expanded": "false" }) : null;
-      this.element = h("div", { class: "vk-slot", role: "group", "aria-label": label },
-        h("h4", {}, label), this.figure.element,
-        h("div", { class: "vk-row" },
+      const drawing = info.draw.possible
+        ? vk.button(
+            "Draw",
+            () => {
+              if (!padPlace.childElementCount) {
+                const pad = new vk.Pad(ctx, {
+                  label: `Pad for ${label}`,
+                  chooser: false,
+                  onchange: (next, event) => {
+                    if (next) set(next instanceof vk.Pad ? next.source() : next, "your drawing", event);
+                  },
+                });
+                padPlace.append(pad.element);
+              }
+              padPlace.hidden = !padPlace.hidden;
+              drawing.setAttribute("aria-expanded", String(!padPlace.hidden));
+              this.element.classList.toggle("vk-open", !padPlace.hidden);
+            },
+            { "aria-expanded": "false" },
+          )
+        : null;
+      this.element = h(
+        "div",
+        { class: "vk-slot", role: "group", "aria-label": label },
+        h("h4", {}, label),
+        this.figure.element,
+        h(
+          "div",
+          { class: "vk-row" },
           classMeans?.element,
-          vk.button("Random", () => this.random(), { title: info.data.at_hand ? "A test example" : "A draw from the prior" }), drawing,
-          info.upload ? vk.button("Upload…", () => chooser.open()) : null, chooser.input,
-          vk.button("Present z", () => set({ code: vk.rounded(ctx.place.z) }, "where the cursor was"), { title: "Where the cursor is in Explore" })),
-        padPlace);
+          vk.button("Random", () => this.random(), { title: info.data.at_hand ? "A test example" : "A draw from the prior" }),
+          drawing,
+          info.upload ? vk.button("Upload…", () => chooser.open()) : null,
+          chooser.input,
+          vk.button("Present z", () => set({ code: vk.rounded(ctx.place.z) }, "where the cursor was"), {
+            title: "Where the cursor is in Explore",
+          }),
+        ),
+        padPlace,
+      );
     }
 
     set(source, words, event = null) {
@@ -69,7 +98,13 @@
         this.set({ test: numbers[i] }, vk.nameOfExample(info, numbers[i], labels?.[i]));
         return;
       }
-      const reply = await this.ctx.patiently("samples", { n: 1, seed: vk.seed(), temperature: 1, y: this.ctx.place.y, source: "prior" });
+      const reply = await this.ctx.patiently("samples", {
+        n: 1,
+        seed: vk.seed(),
+        temperature: 1,
+        y: this.ctx.place.y,
+        source: "prior",
+      });
       if (this.ctx.signal.aborted) return;
       if (reply.error) this.ctx.tell(reply.error);
       else this.set({ code: reply.z[0] }, "a draw from the prior");
@@ -91,16 +126,31 @@
     const big = new vk.Picture("The picture between A and B", 280, info.picture);
     const where = h("output", { class: "vk-value" }, "0.00");
     const notes = new vk.Notes();
-    const strip = new vk.Sheet(ctx, { label: "Nine steps from A to B", gap: 3, onpick: (index) => go((index * (frames - 1)) / (shown - 1)) });
-    const remember = vk.rest(() => {
-      if (reply?.z?.[at]) vk.move(ctx.model, { z: reply.z[at] });
-      ctx.announce(`Interpolated at t ${vk.number(at / (frames - 1))}.`);
-    }, 400, ctx.signal);
-    const slider = vk.range({ label: "t, from A at 0 to B at 1", min: 0, max: frames - 1, step: 1, value: 0, oninput: (value, event) => {
-      stop();
-      go(value);
-      vk.latency(performance.now() - event.timeStamp);
-    } });
+    const strip = new vk.Sheet(ctx, {
+      label: "Nine steps from A to B",
+      gap: 3,
+      onpick: (index) => go((index * (frames - 1)) / (shown - 1)),
+    });
+    const remember = vk.rest(
+      () => {
+        if (reply?.z?.[at]) vk.move(ctx.model, { z: reply.z[at] });
+        ctx.announce(`Interpolated at t ${vk.number(at / (frames - 1))}.`);
+      },
+      400,
+      ctx.signal,
+    );
+    const slider = vk.range({
+      label: "t, from A at 0 to B at 1",
+      min: 0,
+      max: frames - 1,
+      step: 1,
+      value: 0,
+      oninput: (value, event) => {
+        stop();
+        go(value);
+        vk.latency(performance.now() - event.timeStamp);
+      },
+    });
     const go = (index) => {
       at = Math.round(index);
       slider.value = at;
@@ -113,21 +163,25 @@
     };
 
     let playing = 0;
-    const play = vk.button("Play", () => {
-      if (playing) {
-        stop();
-        return;
-      }
-      const begin = performance.now() - (at / (frames - 1)) * 2400;
-      const tick = (now) => {
-        if (ctx.signal.aborted || !playing) return;
-        const phase = (Math.max(0, now - begin) / 2400) % 2;
-        go((phase < 1 ? phase : 2 - phase) * (frames - 1));
+    const play = vk.button(
+      "Play",
+      () => {
+        if (playing) {
+          stop();
+          return;
+        }
+        const begin = performance.now() - (at / (frames - 1)) * 2400;
+        const tick = (now) => {
+          if (ctx.signal.aborted || !playing) return;
+          const phase = (Math.max(0, now - begin) / 2400) % 2;
+          go((phase < 1 ? phase : 2 - phase) * (frames - 1));
+          playing = requestAnimationFrame(tick);
+        };
         playing = requestAnimationFrame(tick);
-      };
-      playing = requestAnimationFrame(tick);
-      play.textContent = "Pause";
-    }, { class: "vk-button vk-primary vk-play" });
+        play.textContent = "Pause";
+      },
+      { class: "vk-button vk-primary vk-play" },
+    );
     const stop = () => {
       if (!playing) return;
       cancelAnimationFrame(playing);
@@ -135,23 +189,33 @@
       play.textContent = "Play";
       remember();
     };
-    const save = vk.button("Save GIF", async () => {
-      save.disabled = true;
-      const answer = await ctx.patiently("gif", { a: a.source, b: b.source, y: ctx.place.y, frames });
-      if (ctx.signal.aborted) return;
-      save.disabled = false;
-      ctx.tell(answer.error ?? "");
-      if (answer.error) return;
-      const url = URL.createObjectURL(new Blob([vk.bytes(answer.gif)], { type: "image/gif" }));
-      h("a", { href: url, download: answer.name }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 10000);
-    }, { disabled: true });
+    const save = vk.button(
+      "Save GIF",
+      async () => {
+        save.disabled = true;
+        const answer = await ctx.patiently("gif", { a: a.source, b: b.source, y: ctx.place.y, frames });
+        if (ctx.signal.aborted) return;
+        save.disabled = false;
+        ctx.tell(answer.error ?? "");
+        if (answer.error) return;
+        const url = URL.createObjectURL(new Blob([vk.bytes(answer.gif)], { type: "image/gif" }));
+        h("a", { href: url, download: answer.name }).click();
+        setTimeout(() => URL.revokeObjectURL(url), 10000);
+      },
+      { disabled: true },
+    );
 
     const stream = ctx.stream("interpolate", (answer) => {
       reply = answer;
       a.picture.show(answer.a);
       b.picture.show(answer.b);
-      strip.show(pick(answer.pictures, Array.from({ length: shown }, (_, k) => Math.round((k * (answer.pictures.n - 1)) / (shown - 1)))), shown);
+      strip.show(
+        pick(
+          answer.pictures,
+          Array.from({ length: shown }, (_, k) => Math.round((k * (answer.pictures.n - 1)) / (shown - 1))),
+        ),
+        shown,
+      );
       notes.show(answer.notes ?? []);
       save.disabled = false;
       go(at);
@@ -161,10 +225,12 @@
     };
     const a = new vk.Slot(ctx, { label: "A", onchange: ask });
     const b = new vk.Slot(ctx, { label: "B", onchange: ask });
-    const classes = info.conditional ? vk.classPicker(info, ctx.place.y, (y) => {
-      vk.move(ctx.model, { y });
-      ask();
-    }) : null;
+    const classes = info.conditional
+      ? vk.classPicker(info, ctx.place.y, (y) => {
+          vk.move(ctx.model, { y });
+          ask();
+        })
+      : null;
     vk.on("theme", () => strip.draw(), ctx.signal);
     ctx.later("first", () => {
       const n = info.classes.length;
@@ -172,13 +238,32 @@
       a.random(first);
       b.random(first === null ? null : (first + 1 + Math.floor(Math.random() * (n - 1))) % n);
     });
-    return h("div", { class: "vk-walk" },
-      h("div", { class: "vk-walk-top" }, a.element,
-        h("div", { class: "vk-walk-middle" }, big.element,
-          h("div", { class: "vk-scrub" }, h("span", { "aria-hidden": "true" }, "A"), slider, h("span", { "aria-hidden": "true" }, "B")),
-          h("div", { class: "vk-row" }, play, save, h("span", { class: "vk-label" }, "t =", where))),
-        b.element),
-      classes?.element, strip.element, notes.element);
+    return h(
+      "div",
+      { class: "vk-walk" },
+      h(
+        "div",
+        { class: "vk-walk-top" },
+        a.element,
+        h(
+          "div",
+          { class: "vk-walk-middle" },
+          big.element,
+          h(
+            "div",
+            { class: "vk-scrub" },
+            h("span", { "aria-hidden": "true" }, "A"),
+            slider,
+            h("span", { "aria-hidden": "true" }, "B"),
+          ),
+          h("div", { class: "vk-row" }, play, save, h("span", { class: "vk-label" }, "t =", where)),
+        ),
+        b.element,
+      ),
+      classes?.element,
+      strip.element,
+      notes.element,
+    );
   };
 
   const arithmetic = (ctx) => {
@@ -201,12 +286,22 @@
     };
     const slots = ["a", "b", "c"].map((label) => new vk.Slot(ctx, { label, onchange: ask, means }));
     const value = h("output", { class: "vk-value" }, "1.00");
-    const slider = vk.range({ label: "Amount", min: 0, max: 2, step: 0.02, value: 1, oninput: (next, event) => {
-      amount = next;
-      value.textContent = vk.number(next);
-      ask(event);
-    } });
-    const toMap = vk.button("Send to Explore", () => z && vk.move(ctx.model, { z, example: null }), { disabled: true, title: "Put the cursor on this code" });
+    const slider = vk.range({
+      label: "Amount",
+      min: 0,
+      max: 2,
+      step: 0.02,
+      value: 1,
+      oninput: (next, event) => {
+        amount = next;
+        value.textContent = vk.number(next);
+        ask(event);
+      },
+    });
+    const toMap = vk.button("Send to Explore", () => z && vk.move(ctx.model, { z, example: null }), {
+      disabled: true,
+      title: "Put the cursor on this code",
+    });
     ctx.later("arithmetic", () => {
       if (means) {
         slots[0].set({ mean: 1 }, `mean of ${vk.nameOfClass(info, 1)}`);
@@ -215,24 +310,55 @@
       } else slots.forEach((slot) => slot.random());
     });
     const sign = (text) => h("span", { class: "vk-sign", "aria-hidden": "true" }, text);
-    return h("div", { class: "vk-sum" }, slots[0].element, sign("\u2212"), slots[1].element, sign("+"), slots[2].element, sign("="),
-      h("div", { class: "vk-slot", role: "group", "aria-label": "The result" }, h("h4", {}, "c + amount · (a \u2212 b)"),
+    return h(
+      "div",
+      { class: "vk-sum" },
+      slots[0].element,
+      sign("\u2212"),
+      slots[1].element,
+      sign("+"),
+      slots[2].element,
+      sign("="),
+      h(
+        "div",
+        { class: "vk-slot", role: "group", "aria-label": "The result" },
+        h("h4", {}, "c + amount · (a \u2212 b)"),
         vk.figure(result, "result").element,
-        h("label", { class: "vk-brush" }, h("span", { class: "vk-label" }, "Amount"), slider, value), h("div", { class: "vk-row" }, toMap)));
+        h("label", { class: "vk-brush" }, h("span", { class: "vk-label" }, "Amount"), slider, value),
+        h("div", { class: "vk-row" }, toMap),
+      ),
+    );
   };
 
   vk.panels.interpolate = (ctx) => {
     const { info } = ctx;
     if (!info.interpolable) {
-      return h("div", { class: "vk-empty" }, h("p", {}, info.why_not || "Between codes of this model there is nothing to show."));
+      return h(
+        "div",
+        { class: "vk-empty" },
+        h("p", {}, info.why_not || "Between codes of this model there is nothing to show."),
+      );
     }
-    return h("div", { class: "vk-content" },
+    return h(
+      "div",
+      { class: "vk-content" },
       vk.section("From A to B", info.data.at_hand ? null : info.data.why, walk(ctx)),
       vk.explain(
-        "A and B are encoded, and the decoder is shown the codes on the way between them. Mixing the two pictures themselves would fade one into the other; mixing their codes makes one become the other, if latent space is in good order.",
-        "Far from the middle of the prior a straight way may pass where no example's code is: what is decoded there is a guess."),
-      (info.latent.support ?? "real") === "real" ? vk.section("a \u2212 b + c",
-        "What a has more than b is added to c. The mean of a class's codes stands for what its members have in common: with the means of two classes, c changes class and keeps its style, where latent space is that orderly.",
-        arithmetic(ctx)) : null);
+        "A and B are encoded, and the decoder is shown the codes on the way between them. Mixing the " +
+          "two pictures themselves would fade one into the other; mixing their codes makes one become " +
+          "the other, if latent space is in good order.",
+        "Far from the middle of the prior a straight way may pass where no example's code is: what " +
+          "is decoded there is a guess.",
+      ),
+      (info.latent.support ?? "real") === "real"
+        ? vk.section(
+            "a \u2212 b + c",
+            "What a has more than b is added to c. The mean of a class's codes stands for what its " +
+              "members have in common: with the means of two classes, c changes class and keeps its style, " +
+              "where latent space is that orderly.",
+            arithmetic(ctx),
+          )
+        : null,
+    );
   };
 })();

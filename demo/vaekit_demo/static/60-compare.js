@@ -18,31 +18,44 @@
       side.badge = h("span", { class: "vk-badge", hidden: true }, "lower is better: this one");
       side.reply = null;
       side.seen = vk.figure(side.x, "what it sees");
-      side.look = new vk.Newest((request) => ctx.call("look", { ...request, source: vk.sourceOf(request.source) }, info.key), (reply) => {
-        side.notes.show(reply.error ? [reply.error] : reply.notes ?? []);
-        side.reply = reply.error ? null : reply;
-        if (!reply.error && source !== null) {
-          side.x.show(reply.x);
-          side.again.show(reply.again);
-          side.terms.show(reply.terms, reply.terms_note);
-          const name = vk.nameOfExample(info, reply.number, reply.label);
-          side.seen.say(name ? `what it sees: ${name}` : "what it sees");
-          if (side === left && reply.number !== null) examples.say(reply.number);
-        }
-        mark();
-      }, ctx.signal);
-      side.body.replaceChildren(h("div", { class: "vk-pictures" }, side.seen.element, vk.figure(side.again, "reconstruction").element),
-        side.terms.element, side.badge, side.notes.element);
+      side.look = new vk.Newest(
+        (request) => ctx.call("look", { ...request, source: vk.sourceOf(request.source) }, info.key),
+        (reply) => {
+          side.notes.show(reply.error ? [reply.error] : (reply.notes ?? []));
+          side.reply = reply.error ? null : reply;
+          if (!reply.error && source !== null) {
+            side.x.show(reply.x);
+            side.again.show(reply.again);
+            side.terms.show(reply.terms, reply.terms_note);
+            const name = vk.nameOfExample(info, reply.number, reply.label);
+            side.seen.say(name ? `what it sees: ${name}` : "what it sees");
+            if (side === left && reply.number !== null) examples.say(reply.number);
+          }
+          mark();
+        },
+        ctx.signal,
+      );
+      side.body.replaceChildren(
+        h("div", { class: "vk-pictures" }, side.seen.element, vk.figure(side.again, "reconstruction").element),
+        side.terms.element,
+        side.badge,
+        side.notes.element,
+      );
     }
     const bound = ({ reply }) => reply?.terms && (reply.terms.bound ?? !reply.terms_note);
     const mark = () => {
       const same = left.info.data.name === right.info.data.name && String(left.info.shape) === String(right.info.shape);
       const both = same && bound(left) && bound(right);
-      for (const [side, other] of [[left, right], [right, left]]) {
+      for (const [side, other] of [
+        [left, right],
+        [right, left],
+      ]) {
         side.badge.hidden = !(both && side.reply.terms.nelbo < other.reply.terms.nelbo);
       }
       if (both) {
-        ctx.announce(sides.map(({ info, reply }) => `${info.title}: negative ELBO ${vk.number(reply.terms.nelbo)} nats`).join("; "));
+        ctx.announce(
+          sides.map(({ info, reply }) => `${info.title}: negative ELBO ${vk.number(reply.terms.nelbo)} nats`).join("; "),
+        );
       }
     };
     const ask = (event) => {
@@ -54,27 +67,41 @@
     const take = (next, event) => {
       source = next;
       if (next) ask(event);
-      else for (const side of sides) {
-        side.x.clear();
-        side.again.clear();
-        side.terms.show(null);
-        side.reply = null;
-        side.badge.hidden = true;
-      }
+      else
+        for (const side of sides) {
+          side.x.clear();
+          side.again.clear();
+          side.terms.show(null);
+          side.reply = null;
+          side.badge.hidden = true;
+        }
     };
     const pad = new vk.Pad(ctx, { label: "Pad: the same drawing for both models", onchange: take, info: left.info });
     const fewest = sides.reduce((one, other) => (vk.tests(other.info) < vk.tests(one.info) ? other : one)).info;
     const number = () => Math.floor(Math.random() * vk.tests(fewest));
-    const examples = vk.examplePicker(ctx, (next, event) => {
-      pad.reset();
-      take("random" in next ? { test: number() } : next, event);
-    }, fewest);
-    const classes = conditional ? vk.classPicker(conditional.info, y, (next) => {
-      y = next;
-      if (source) ask();
-    }, "Class told, of drawings and files") : null;
-    caption.textContent = left.info.data.name === right.info.data.name ? "" :
-      `The two know different data (${left.info.data.name}, ${right.info.data.name}): test examples are each from its own.`;
+    const examples = vk.examplePicker(
+      ctx,
+      (next, event) => {
+        pad.reset();
+        take("random" in next ? { test: number() } : next, event);
+      },
+      fewest,
+    );
+    const classes = conditional
+      ? vk.classPicker(
+          conditional.info,
+          y,
+          (next) => {
+            y = next;
+            if (source) ask();
+          },
+          "Class told, of drawings and files",
+        )
+      : null;
+    caption.textContent =
+      left.info.data.name === right.info.data.name
+        ? ""
+        : `The two know different data (${left.info.data.name}, ${right.info.data.name}): test examples are each from its own.`;
     if (vk.tests(fewest)) take({ test: number() });
     return h("div", { class: "vk-column" }, h("h3", {}, "The same input"), pad.element, examples.element, classes?.element);
   };
@@ -87,47 +114,88 @@
     const tempered = sides.every(({ info }) => info.temperature);
     for (const side of sides) {
       side.sheet = new vk.Sheet(ctx, { label: `Samples of ${side.info.title}`, gap: 2 });
-      side.samples = ctx.stream("samples", (reply) => {
-        side.sheet.show(reply.pictures, 5);
-        ctx.announce(`Samples with seed ${seed} shown.`);
-      }, side.info.key);
+      side.samples = ctx.stream(
+        "samples",
+        (reply) => {
+          side.sheet.show(reply.pictures, 5);
+          ctx.announce(`Samples with seed ${seed} shown.`);
+        },
+        side.info.key,
+      );
       side.body.replaceChildren(h("div", { class: "vk-samples" }, side.sheet.element));
     }
-    const ask = (event) => sides.forEach(({ samples, info }) => samples.ask({ n: 25, seed, temperature, y: info.conditional ? y : null, source: "prior" }, event));
-    const input = h("input", { type: "number", class: "vk-number vk-wide", min: 0, max: 2 ** 31 - 1, step: 1, value: seed, onchange: (event) => {
-      seed = Math.min(Math.max(Math.round(Number(input.value)) || 0, 0), 2 ** 31 - 1);
-      input.value = seed;
-      ask(event);
-    } });
+    const ask = (event) =>
+      sides.forEach(({ samples, info }) =>
+        samples.ask({ n: 25, seed, temperature, y: info.conditional ? y : null, source: "prior" }, event),
+      );
+    const input = h("input", {
+      type: "number",
+      class: "vk-count vk-wide",
+      min: 0,
+      max: 2 ** 31 - 1,
+      step: 1,
+      value: seed,
+      onchange: (event) => {
+        seed = Math.min(Math.max(Math.round(Number(input.value)) || 0, 0), 2 ** 31 - 1);
+        input.value = seed;
+        ask(event);
+      },
+    });
     const shown = h("output", { class: "vk-value" }, "1.00");
-    caption.textContent = sides[0].info.latent.size === sides[1].info.latent.size
-      ? "The same seed draws the same z for both, if their priors are the same."
-      : "The latent sizes differ: the same seed makes each draw repeatable, not the two alike.";
+    caption.textContent =
+      sides[0].info.latent.size === sides[1].info.latent.size
+        ? "The same seed draws the same z for both, if their priors are the same."
+        : "The latent sizes differ: the same seed makes each draw repeatable, not the two alike.";
     ask();
-    return h("div", { class: "vk-column" }, h("h3", {}, "The same seed"),
-      h("div", { class: "vk-row" }, h("label", { class: "vk-field" }, h("span", { class: "vk-label" }, "Seed"), input),
+    return h(
+      "div",
+      { class: "vk-column" },
+      h("h3", {}, "The same seed"),
+      h(
+        "div",
+        { class: "vk-row" },
+        h("label", { class: "vk-field" }, h("span", { class: "vk-label" }, "Seed"), input),
         vk.button("Another", (event) => {
           seed = vk.seed() % 100000;
           input.value = seed;
           ask(event);
-        })),
-      tempered ? h("label", { class: "vk-brush" }, h("span", { class: "vk-label" }, "Temperature"),
-        vk.range({ label: "Temperature", min: 0, max: 2, step: 0.05, value: 1, oninput: (value, event) => {
-          temperature = value;
-          shown.textContent = vk.number(value);
-          ask(event);
-        } }), shown) : null,
-      conditional ? vk.classPicker(conditional.info, y, (next) => {
-        y = next;
-        ask();
-      }).element : null);
+        }),
+      ),
+      tempered
+        ? h(
+            "label",
+            { class: "vk-brush" },
+            h("span", { class: "vk-label" }, "Temperature"),
+            vk.range({
+              label: "Temperature",
+              min: 0,
+              max: 2,
+              step: 0.05,
+              value: 1,
+              oninput: (value, event) => {
+                temperature = value;
+                shown.textContent = vk.number(value);
+                ask(event);
+              },
+            }),
+            shown,
+          )
+        : null,
+      conditional
+        ? vk.classPicker(conditional.info, y, (next) => {
+            y = next;
+            ask();
+          }).element
+        : null,
+    );
   };
 
   const byPlace = (ctx, sides, caption) => {
     const [left, right] = sides.map(({ info }) => info);
-    const problem = left.latent.size !== right.latent.size
-      ? `The same z needs latent spaces of one size; these have ${left.latent.size} and ${right.latent.size}.`
-      : [left, right].map(({ latent }) => (latent.movable ? "" : latent.why)).find(Boolean);
+    const problem =
+      left.latent.size !== right.latent.size
+        ? `The same z needs latent spaces of one size; these have ${left.latent.size} and ${right.latent.size}.`
+        : [left, right].map(({ latent }) => (latent.movable ? "" : latent.why)).find(Boolean);
     if (problem) {
       caption.textContent = problem;
       sides.forEach(({ body }) => body.replaceChildren());
@@ -138,13 +206,18 @@
     let y = 0;
     for (const side of sides) {
       side.decoded = new vk.Picture(`Decoded by ${side.info.title}`, 280, side.info.picture);
-      side.decode = ctx.stream("decode", (reply) => {
-        side.decoded.show(reply);
-        if (side === sides[1]) ctx.announce("Decoded by both.");
-      }, side.info.key);
+      side.decode = ctx.stream(
+        "decode",
+        (reply) => {
+          side.decoded.show(reply);
+          if (side === sides[1]) ctx.announce("Decoded by both.");
+        },
+        side.info.key,
+      );
       side.body.replaceChildren(vk.figure(side.decoded, "decoded").element);
     }
-    const ask = (event) => sides.forEach(({ decode, info }) => decode.ask({ z: vk.rounded(z), y: info.conditional ? y : null }, event));
+    const ask = (event) =>
+      sides.forEach(({ decode, info }) => decode.ask({ z: vk.rounded(z), y: info.conditional ? y : null }, event));
     const view = Object.create(ctx, { info: { value: left }, model: { value: left.key } });
     const show = vk.frame(() => {
       map.setZ(z);
@@ -166,27 +239,46 @@
         show();
       }
     };
-    const sliders = new vk.Sliders(view, { move: (i, value, event) => {
-      const next = [...z];
-      next[i] = value;
-      move(next, event);
-    }, strips: false, most: 6 });
-    caption.textContent = `The map and the sliders are those of ${left.title}. The same numbers mean different things to another model, unless it was trained from the same start.`;
+    const sliders = new vk.Sliders(view, {
+      move: (i, value, event) => {
+        const next = [...z];
+        next[i] = value;
+        move(next, event);
+      },
+      strips: false,
+      most: 6,
+    });
+    caption.textContent =
+      `The map and the sliders are those of ${left.title}. The same numbers mean different things ` +
+      `to another model, unless it was trained from the same start.`;
     points();
     ask();
-    return h("div", { class: "vk-column" }, h("h3", {}, "The same z"), planes.element, map.element, sliders.element,
-      conditional ? vk.classPicker(conditional, y, (next) => {
-        y = next;
-        ask();
-      }).element : null);
+    return h(
+      "div",
+      { class: "vk-column" },
+      h("h3", {}, "The same z"),
+      planes.element,
+      map.element,
+      sliders.element,
+      conditional
+        ? vk.classPicker(conditional, y, (next) => {
+            y = next;
+            ask();
+          }).element
+        : null,
+    );
   };
 
   const modes = { input: ["Same input", byInput], seed: ["Same seed", bySeed], z: ["Same z", byPlace] };
 
   vk.panels.compare = (ctx) => {
     if (vk.models.length < 2) {
-      return h("div", { class: "vk-empty" }, h("p", {}, "Two models are compared: start the demo with both."),
-        h("code", {}, "vaekit demo RUN_A RUN_B"));
+      return h(
+        "div",
+        { class: "vk-empty" },
+        h("p", {}, "Two models are compared: start the demo with both."),
+        h("code", {}, "vaekit demo RUN_A RUN_B"),
+      );
     }
     const keys = vk.models.map(({ key }) => key);
     const chosen = [ctx.model, keys.find((key) => key !== ctx.model)];
@@ -206,30 +298,50 @@
       const failed = infos.find(({ error }) => error);
       ctx.tell(failed?.error ?? "");
       if (failed) return;
-      infos.forEach((info, k) => { subtitles[k].textContent = info.subtitle; });
+      infos.forEach((info, k) => {
+        subtitles[k].textContent = info.subtitle;
+      });
       const sides = infos.map((info, k) => ({ info, body: bodies[k] }));
       const part = Object.create(ctx, { signal: { value: mine.signal } });
       const made = modes[mode][1](part, sides, caption);
       controls.replaceChildren(...(made ? [made] : []));
       controls.hidden = !made;
     };
-    const picker = (k, name) => vk.select(vk.models.map(({ key, title }) => [key, title]), chosen[k], (key) => {
-      chosen[k] = key;
-      build();
-    }, { "aria-label": name });
+    const picker = (k, name) =>
+      vk.select(
+        vk.models.map(({ key, title }) => [key, title]),
+        chosen[k],
+        (key) => {
+          chosen[k] = key;
+          build();
+        },
+        { "aria-label": name },
+      );
     const pickers = [picker(0, "Model on the left"), picker(1, "Model on the right")];
-    const segments = vk.choice("Compare on", Object.entries(modes).map(([key, [text]]) => [key, text]), mode, (key) => {
-      mode = key;
-      build();
-    });
-    const side = (k) => h("div", { class: "vk-column vk-compare-side" },
-      h("div", {}, pickers[k].element, subtitles[k]), bodies[k]);
+    const segments = vk.choice(
+      "Compare on",
+      Object.entries(modes).map(([key, [text]]) => [key, text]),
+      mode,
+      (key) => {
+        mode = key;
+        build();
+      },
+    );
+    const side = (k) =>
+      h("div", { class: "vk-column vk-compare-side" }, h("div", {}, pickers[k].element, subtitles[k]), bodies[k]);
     build();
-    return h("div", { class: "vk-content" },
-      h("div", { class: "vk-bar" }, segments.element), caption,
+    return h(
+      "div",
+      { class: "vk-content" },
+      h("div", { class: "vk-bar" }, segments.element),
+      caption,
       h("div", { class: "vk-compare" }, controls, side(0), side(1)),
       vk.explain(
-        "Same input: each model encodes and decodes it. Of two models of the same data the one with the lower negative ELBO describes this input better; a few nats on one input say little, the mean over the test set is on the Model tab.",
-        "Same seed: what each makes of draws from its prior. Same z: one code, decoded by both."));
+        "Same input: each model encodes and decodes it. Of two models of the same data the one with " +
+          "the lower negative ELBO describes this input better; a few nats on one input say little, " +
+          "the mean over the test set is on the Model tab.",
+        "Same seed: what each makes of draws from its prior. Same z: one code, decoded by both.",
+      ),
+    );
   };
 })();

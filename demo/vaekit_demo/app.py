@@ -7,8 +7,10 @@ from typing import Any
 
 import gradio as gr
 import torch
+from gradio import processing_utils
 from starlette.middleware import Middleware
 
+from vaekit.errors import short
 from vaekit_demo.calls import Gallery
 from vaekit_demo.endpoints import endpoints
 from vaekit_demo.engine.given import MOST_BYTES
@@ -22,6 +24,7 @@ from vaekit_demo.work import Workers
 
 _SECONDS_KEPT = 600
 """That files for visitors are kept."""
+_log = logging.getLogger(__name__)
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 
@@ -31,7 +34,7 @@ def page(gallery: Gallery, workers: Workers, teaching: bool) -> gr.Blocks:
     choices = [(shown.title, shown.key) for shown in gallery]
     kept = (_SECONDS_KEPT // 2, _SECONDS_KEPT)
     blocks: gr.Blocks
-    with gr.Blocks(title=f"{first.title} · vaekit", analytics_enabled=False, delete_cache=kept) as blocks:
+    with _Page(title=f"{first.title} · vaekit", analytics_enabled=False, delete_cache=kept) as blocks:
         with gr.Row(elem_id="vk-header", equal_height=True):
             gr.HTML('<h1 class="vk-brand">vaekit<span>a latent space in your hands</span></h1>', apply_default_css=False)
             chosen = gr.Dropdown(
@@ -78,6 +81,8 @@ def serve(shown: Sequence[Shown], host: str, port: int, *, mcp: bool = False, te
     logging.getLogger("httpx").setLevel(logging.WARNING)
     blocks = page(gallery, workers, teaching)
     blocks.queue(max_size=64, default_concurrency_limit=4)
+    fetch = processing_utils.async_ssrf_protected_download
+    processing_utils.async_ssrf_protected_download = _not_fetched
     try:
         _, url, _ = blocks.launch(server_name=host, server_port=port, mcp_server=mcp, **_launching())
         for one in gallery:
@@ -86,7 +91,30 @@ def serve(shown: Sequence[Shown], host: str, port: int, *, mcp: bool = False, te
     finally:
         workers.close()
         blocks.close(verbose=False)
+        processing_utils.async_ssrf_protected_download = fetch
         torch.set_num_threads(threads)
+
+
+class _Page(gr.Blocks):
+    """Whose visitors are told in a sentence that an input takes no such thing; Gradio shows them its objects and paths."""
+
+    async def preprocess_data(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            return await super().preprocess_data(*arguments, **named)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            _log.warning("an input was refused: %s", short(error, 200))
+            raise gr.Error(_WRONG, print_exception=False) from None
+
+
+_WRONG = "What was sent is not what this takes: /gradio_api/info lists the inputs, and a file is uploaded before it is named."
+
+
+async def _not_fetched(*_: Any, **__: Any) -> str:
+    """In place of what Gradio does with an address where a file is wanted, whatever the input: it would fetch it."""
+    raise gr.Error("Nothing is fetched from an address: send the file itself.", print_exception=False)
 
 
 def theme() -> gr.themes.Base:
@@ -95,7 +123,9 @@ def theme() -> gr.themes.Base:
         primary_hue="indigo", neutral_hue="slate", font=_FONT, font_mono=["ui-monospace", "monospace"], radius_size="sm"
     ).set(
         block_background_fill="transparent",
+        block_background_fill_dark="transparent",
         block_border_width="0px",
+        block_border_width_dark="0px",
         block_shadow="none",
         block_padding="8px 4px",
         form_gap_width="0px",
@@ -108,12 +138,15 @@ def theme() -> gr.themes.Base:
         button_large_text_size="14px",
         button_large_padding="8px 16px",
         button_secondary_background_fill="transparent",
+        button_secondary_background_fill_dark="transparent",
         button_secondary_background_fill_hover="*neutral_100",
         button_secondary_background_fill_hover_dark="*neutral_800",
         button_secondary_border_color="*border_color_primary",
         button_border_width="1px",
         checkbox_label_background_fill="transparent",
+        checkbox_label_background_fill_dark="transparent",
         checkbox_label_background_fill_selected="transparent",
+        checkbox_label_background_fill_selected_dark="transparent",
         checkbox_label_padding="4px 8px 4px 0px",
         checkbox_label_border_width="0px",
         input_border_width="1px",
@@ -134,7 +167,7 @@ def _launching() -> dict[str, Any]:
         "pwa": False,
         "run_history": False,
         "enable_monitoring": False,
-        "show_error": True,
+        "show_error": False,
         "allowed_paths": [],
         "max_file_size": MOST_BYTES,
         "state_session_capacity": 1000,

@@ -12,6 +12,7 @@ import torch
 from gradio.components.api_component import Api
 
 from vaekit import ConfigError, DataError
+from vaekit.errors import short
 from vaekit_demo.asked import MOST_FRAMES, MOST_SAMPLES, Decode, Samples
 from vaekit_demo.calls import Gallery
 from vaekit_demo.engine import answers, given
@@ -165,7 +166,7 @@ def _encode(gallery: Gallery, image: Any, label: Any, model: Any) -> Any:
 
 def _decode(gallery: Gallery, z: Any, label: Any, model: Any) -> Any:
     shown = gallery[str(model)]
-    z = json.loads(z) if isinstance(z, str) and len(z) < 2**20 else z
+    z = _read(z) if isinstance(z, str) else z
     codes = z if isinstance(z, list) and z and isinstance(z[0], list) else [z]
     if len(codes) > MOST_SAMPLES:
         raise ConfigError(f"{len(codes):,} codes are more than the {MOST_SAMPLES} that are decoded at a time.")
@@ -173,6 +174,14 @@ def _decode(gallery: Gallery, z: Any, label: Any, model: Any) -> Any:
     if len({len(code) for code in checked}) != 1:
         raise ConfigError("The codes are of different lengths.")
     return tiled(shown.decode(torch.tensor(checked), _label(shown, label)))
+
+
+def _read(z: str) -> Any:
+    """Codes that were sent as text."""
+    try:
+        return json.loads(z[: 2**20])
+    except (ValueError, RecursionError):
+        raise ConfigError(f"z is no list of numbers: {short(z)!r}.") from None
 
 
 def _interpolate(gallery: Gallery, image: Any, other: Any, steps: Any, label: Any, model: Any) -> Any:

@@ -44,7 +44,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
-            await self.app(scope, receive, _with_headers(send))
+            await self._answered(scope, receive, send)
             return
         length = dict(scope["headers"]).get(b"content-length", b"")
         if length.isdigit() and int(length) > MOST_BYTES:
@@ -55,11 +55,28 @@ class Guard:
             return
         self.at_once += 1
         try:
-            await self.app(scope, _bounded(receive), _with_headers(send))
-        except _TooMuch:
-            await _refuse(send, 413, f"more than {MOST_BYTES:,} bytes")
+            await self._answered(scope, _bounded(receive), send)
         finally:
             self.at_once -= 1
+
+    async def _answered(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Have it answered; what Gradio stumbles over is a request that nobody's page sends."""
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, _with_headers(sent))
+        except _TooMuch:
+            await _refuse(send, 413, f"more than {MOST_BYTES:,} bytes")
+        except Exception as error:
+            if begun:
+                raise
+            _log.warning("%s %s was refused: %r", scope["method"], scope["path"], error)
+            await _refuse(send, 400, "this request is none that can be answered")
 
 
 class _TooMuch(Exception):

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vaekit import ConfigError, Examples, inputs, load
+from vaekit import VAE, ConfigError, DataError, Examples, VaekitError, inputs, load
 from vaekit.errors import short
 from vaekit.io import run_of
 from vaekit_demo.engine.shown import Shown
@@ -54,7 +54,7 @@ def launch(
     address = host or os.environ.get("GRADIO_SERVER_NAME") or LOOPBACK[0]
     asked = port if port is not None else _from_environment()
     chosen = _port(address, asked)
-    with _kept_clean():
+    with _unwound(), _kept_clean():
         import gradio  # noqa: F401 (whose folder for files has been settled, and which takes a second or two)
 
         shown = _shown(names, data_root)
@@ -77,14 +77,22 @@ def shown_of(key: str, title: str, name: str, data_root: str | Path | None = Non
     model = load(name)
 
     def find() -> Examples:
-        test, _ = inputs.examples_of(name, model, root=data_root, download=False)
-        if test.shape != model.data_shape:
-            raise ConfigError(f"the data have examples of shape {test.shape}, and the model takes {model.data_shape}")
-        if model.conditional and test.y is None:
-            raise ConfigError("the model is told a class, and its data have no labels")
+        try:
+            test, _ = inputs.examples_of(name, model, root=data_root, download=False)
+            if test.shape != model.data_shape:
+                raise ConfigError(f"its data have examples of shape {test.shape}, and the model takes {model.data_shape}")
+            if model.conditional and test.y is None:
+                raise ConfigError("the model is told a class, and its data have no labels")
+        except VaekitError as error:  # which may name folders that are nobody's business on a page
+            sys.stderr.write(f"{title}: no test examples: {error}\n")
+            raise DataError(f"The test set of {_data(model)} is not on this server, and nothing is downloaded.") from None
         return test
 
     return Shown(key, title, model, find, given=name)
+
+
+def _data(model: VAE) -> str:
+    return model.config.data.name if model.config and model.config.data else "its data"
 
 
 def _shown(names: Sequence[str], data_root: str | Path | None) -> list[Shown]:
@@ -152,6 +160,19 @@ def _kept_clean() -> Iterator[None]:
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def _unwound() -> Iterator[None]:
+    """A block that SIGTERM leaves as an exception does, so that nothing of it stays behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

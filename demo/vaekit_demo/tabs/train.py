@@ -74,7 +74,7 @@ def train(gallery: Gallery, chosen: gr.Dropdown) -> None:
     (
         begin.click(trained, asks, shows, concurrency_limit=2, **how)
         .success(lambda: gallery.named, None, known, **how)
-        .success(None, known, None, js="(models) => { vaekit.known(models); }", **how)
+        .success(None, known, None, js="(models) => { vaekit.add(models.at(-1)); }", **how)
     )
     halt.click(stop.set, None, None, queue=False, api_visibility="private")
 

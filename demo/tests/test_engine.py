@@ -255,6 +255,17 @@ def test_a_frame_is_found_and_kept(by_mass: bool, ground: float) -> None:
     assert frame.fit(torch.zeros(50, 50), 28, 28) is None
 
 
+def test_what_is_heavy_at_one_end_is_not_cut_off() -> None:
+    frame = Frame(0.0, 20 / 28, (0.5, 0.5), by_mass=True)
+    drawing = torch.zeros(100, 100)
+    drawing[10:20, 10:90] = drawing[10:90, 48:52] = 1
+    fitted = frame.fit(drawing, 28, 28)
+    assert fitted is not None
+    inked = fitted.amax(1) > 0.1
+    assert int(inked.sum()) == 20
+    assert bool(inked[-1])
+
+
 def test_photographs_have_no_frame() -> None:
     frame = Frame.of(torch.rand(100, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
     assert frame.reach == 1

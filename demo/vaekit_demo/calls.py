@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaekit import ConfigError
+from vaekit.errors import short
 from vaekit_demo import asked
 from vaekit_demo.engine import answers, given, plane
 from vaekit_demo.engine.pictures import colours, gif, packed
@@ -33,7 +34,7 @@ class Gallery:
         try:
             return self._models[key]
         except KeyError:
-            raise ConfigError(f"There is no model {key!r} here: there are {', '.join(self._models)}.") from None
+            raise ConfigError(f"There is no model {short(key)!r} here: there are {', '.join(self._models)}.") from None
 
     def __contains__(self, key: str) -> bool:
         return key in self._models

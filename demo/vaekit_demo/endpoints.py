@@ -220,7 +220,8 @@ def _label(shown: Shown, label: Any, wanted: bool = True) -> int | None:
         if wanted and shown.model.conditional:
             raise ConfigError("This model is told a class: give a label.")
         return None
-    parsed = shown.model.context.parse(int(text) if text.isdecimal() and text not in shown.classes else text, 1, shown.classes)
+    number = text.isdecimal() and len(text) < 10 and text not in shown.classes
+    parsed = shown.model.context.parse(int(text) if number else text, 1, shown.classes)
     return None if parsed is None else int(parsed[0])
 
 

@@ -71,11 +71,10 @@ class Frame:
         assert self.centre is not None
         own = _mass(small[None])[0] if self.by_mass else torch.tensor(small.shape, dtype=torch.float32) / 2
         wanted = torch.tensor([self.centre[0] * height, self.centre[1] * width])
-        down, across = (wanted - own).round().int().tolist()
+        room = torch.tensor([height, width]) - torch.tensor(small.shape)
+        down, across = torch.minimum((wanted - own).round().clamp_min(0), room).clamp_min(0).int().tolist()  # all of it inside
         canvas = torch.zeros(height, width)
-        rows = slice(max(down, 0), min(down + small.shape[0], height))
-        columns = slice(max(across, 0), min(across + small.shape[1], width))
-        canvas[rows, columns] = small[rows.start - down : rows.stop - down, columns.start - across : columns.stop - across]
+        canvas[down : down + small.shape[0], across : across + small.shape[1]] = small[:height, :width]
         return canvas
 
 

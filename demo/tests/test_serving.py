@@ -4,6 +4,8 @@ import asyncio
 import logging
 import shlex
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,3 +185,11 @@ def test_models_of_one_name_are_told_apart(tmp_path: Path, deep: Shown) -> None:
     shown = launching._shown([str(tmp_path / folder) for folder in ("a/same", "b/same", "c/other")], None)
     assert [one.key for one in shown] == ["same", "same-2", "other"]
     assert [one.title for one in shown] == ["same", "same", "other"]
+
+
+# What brings what.
+
+
+def test_the_engine_knows_no_page() -> None:
+    code = "import sys, vaekit_demo.calls, vaekit_demo.engine.teaching; sys.exit('gradio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

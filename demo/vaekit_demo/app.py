@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 import torch
 from gradio import processing_utils
+from huggingface_hub import constants
 from starlette.middleware import Middleware
 
-from vaekit.errors import short
+from vaekit.errors import VaekitError, short
 from vaekit_demo.calls import Gallery
 from vaekit_demo.endpoints import endpoints
 from vaekit_demo.engine.given import MOST_BYTES
@@ -20,10 +21,12 @@ from vaekit_demo.tabs.generate import generate
 from vaekit_demo.tabs.model import model_tab
 from vaekit_demo.tabs.panels import PANELS, panel, scripts, style
 from vaekit_demo.tabs.train import train
-from vaekit_demo.work import Workers
+from vaekit_demo.work import Workers, spoken
 
 _SECONDS_KEPT = 600
 """That files for visitors are kept."""
+_SESSIONS = 128
+"""Whose state is kept, some 150 KB each; a call of the API is a session of its own."""
 _log = logging.getLogger(__name__)
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
@@ -81,8 +84,8 @@ def serve(shown: Sequence[Shown], host: str, port: int, *, mcp: bool = False, te
     logging.getLogger("httpx").setLevel(logging.WARNING)
     blocks = page(gallery, workers, teaching)
     blocks.queue(max_size=64, default_concurrency_limit=4)
-    fetch = processing_utils.async_ssrf_protected_download
-    processing_utils.async_ssrf_protected_download = _not_fetched
+    fetch, telemetry = processing_utils.async_ssrf_protected_download, constants.HF_HUB_DISABLE_TELEMETRY
+    processing_utils.async_ssrf_protected_download, constants.HF_HUB_DISABLE_TELEMETRY = _not_fetched, True
     try:
         _, url, _ = blocks.launch(server_name=host, server_port=port, mcp_server=mcp, **_launching())
         for one in gallery:
@@ -91,7 +94,7 @@ def serve(shown: Sequence[Shown], host: str, port: int, *, mcp: bool = False, te
     finally:
         workers.close()
         blocks.close(verbose=False)
-        processing_utils.async_ssrf_protected_download = fetch
+        processing_utils.async_ssrf_protected_download, constants.HF_HUB_DISABLE_TELEMETRY = fetch, telemetry
         torch.set_num_threads(threads)
 
 
@@ -107,6 +110,12 @@ class _Page(gr.Blocks):
         except Exception as error:
             _log.warning("an input was refused: %s", short(error, 200))
             raise gr.Error(_WRONG, print_exception=False) from None
+
+    async def call_function(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            return await super().call_function(*arguments, **named)
+        except VaekitError as error:
+            raise gr.Error(spoken(error), print_exception=False) from None
 
 
 _WRONG = "What was sent is not what this takes: /gradio_api/info lists the inputs, and a file is uploaded before it is named."
@@ -134,6 +143,10 @@ def theme() -> gr.themes.Base:
         block_title_text_weight="500",
         block_title_text_color="*neutral_600",
         block_title_text_color_dark="*neutral_300",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_border_color="*primary_600",
+        button_primary_border_color_hover="*primary_700",
         button_large_text_weight="500",
         button_large_text_size="14px",
         button_large_padding="8px 16px",
@@ -149,6 +162,7 @@ def theme() -> gr.themes.Base:
         checkbox_label_background_fill_selected_dark="transparent",
         checkbox_label_padding="4px 8px 4px 0px",
         checkbox_label_border_width="0px",
+        checkbox_label_border_width_dark="0px",
         input_border_width="1px",
         input_background_fill="*neutral_50",
         input_background_fill_dark="*neutral_900",
@@ -170,7 +184,7 @@ def _launching() -> dict[str, Any]:
         "show_error": False,
         "allowed_paths": [],
         "max_file_size": MOST_BYTES,
-        "state_session_capacity": 1000,
+        "state_session_capacity": _SESSIONS,
         "footer_links": ["api"],
         "theme": theme(),
         "css": style(),

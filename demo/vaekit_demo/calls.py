@@ -33,7 +33,7 @@ class Gallery:
     def __getitem__(self, key: str) -> Shown:
         try:
             return self._models[key]
-        except KeyError:
+        except (KeyError, TypeError):  # a list is no key of any
             raise ConfigError(f"There is no model {short(key)!r} here: there are {', '.join(self._models)}.") from None
 
     def __contains__(self, key: str) -> bool:

@@ -220,9 +220,14 @@ def _label(shown: Shown, label: Any, wanted: bool = True) -> int | None:
         if wanted and shown.model.conditional:
             raise ConfigError("This model is told a class: give a label.")
         return None
+    if len(text) > _LONGEST:
+        raise ConfigError(f"The label has {len(text):,} characters: give a class by name or number.")
     number = text.isdecimal() and len(text) < 10 and text not in shown.classes
     parsed = shown.model.context.parse(int(text) if number else text, 1, shown.classes)
     return None if parsed is None else int(parsed[0])
+
+
+_LONGEST = 200
 
 
 def _whole(value: Any) -> Any:

@@ -30,6 +30,7 @@ class Workers:
     def __init__(self, most: int = 128) -> None:
         self._threads = ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count())
         self._room = BoundedSemaphore(most)
+        self._closed = False
 
     async def run(self, compute: Callable[..., Result], *arguments: Any) -> Result:
         """Have something computed.
@@ -49,11 +50,19 @@ class Workers:
 
     def soon(self, compute: Callable[..., object], *arguments: Any) -> None:
         """Have something computed that nobody waits for."""
-        self._threads.submit(_logged, compute, *arguments)
+        self._threads.submit(self._logged, compute, *arguments)
 
     def close(self) -> None:
         """Take nothing more; what is being worked on is left to end."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _logged(self, compute: Callable[..., object], *arguments: Any) -> None:
+        try:
+            compute(*arguments)
+        except Exception as error:
+            if not self._closed:  # an interpreter that is ending refuses imports and threads
+                spoken(error)
 
 
 def spoken(error: Exception) -> str:
@@ -64,10 +73,3 @@ def spoken(error: Exception) -> str:
         return FULL
     _log.error("an answer failed", exc_info=error)
     return "Something went wrong on the server; its log says what."
-
-
-def _logged(compute: Callable[..., object], *arguments: Any) -> None:
-    try:
-        compute(*arguments)
-    except Exception as error:
-        spoken(error)

@@ -276,7 +276,7 @@
         this.fingers.set(event.pointerId, at(event));
         start = at(event);
         if (this.fingers.size > 1) {
-          if (dragging === "cursor" && this.movable && before) this.onmove(before, event); // it was one of two fingers
+          if (dragging === "cursor" && this.movable && before) this.go(before, event); // it was one of two fingers
           dragging = "pinch";
         } else if (event.shiftKey || event.button === 1) dragging = "pan";
         else {
@@ -346,7 +346,7 @@
           const [left, right] = [this.toPlane(margin.left, 0)[0], this.toPlane(this.width - margin.right, 0)[0]];
           const step = ((right - left) / 100) * (event.shiftKey ? 8 : 1);
           const [u, v] = this.plane(this.z);
-          this.onmove(this.lift(u + moves[event.key][0] * step, v + moves[event.key][1] * step), event);
+          this.go(this.lift(u + moves[event.key][0] * step, v + moves[event.key][1] * step), event);
         } else if (event.key === "Enter" && this.z && this.onpick && this.points.tests) {
           const nearest = this.nearest(...this.toScreen(...this.plane(this.z)), Infinity);
           if (nearest >= 0) this.onpick(this.points.tests[nearest], event);
@@ -358,13 +358,19 @@
       });
     }
 
+    // The next move starts from here, also where it comes before this one is painted.
+    go(z, event) {
+      this.z = z;
+      this.onmove(z, event);
+    }
+
     cursorTo(left, top, event) {
       if (!this.movable || !this.points) return;
       const inside = [
         Math.min(Math.max(left, margin.left), this.width - margin.right),
         Math.min(Math.max(top, margin.top), this.height - margin.bottom),
       ];
-      this.onmove(this.lift(...this.toPlane(...inside)), event);
+      this.go(this.lift(...this.toPlane(...inside)), event);
     }
 
     pan(id, left, top) {

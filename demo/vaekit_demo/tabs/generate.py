@@ -47,7 +47,13 @@ def generate(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
             why = gr.Markdown(elem_classes="vk-quiet")
         with gr.Column(scale=3, min_width=280):
             picture = gr.HTML(elem_id="vk-samples", apply_default_css=False)
-            code = gr.Code(language="python", label="The same in Python", interactive=False, elem_id="vk-samples-code")
+            code = gr.Code(
+                language="python",
+                label="The same in Python",
+                interactive=False,
+                show_line_numbers=False,
+                elem_id="vk-samples-code",
+            )
     with gr.Accordion("What am I seeing?", open=False):
         gr.Markdown(_HELP)
 
@@ -84,7 +90,8 @@ def _sampled(gallery: Gallery, key: str, n: Any, seed: Any, temperature: Any, so
     asks = Samples.model_validate({"model": key, **wanted, "y": y})
     z, told = shown.drawn(asks.n, asks.y, asks.seed, asks.temperature, asks.source == "posterior")
     picture = tiled(shown.pictures(shown.model.decode(z, told)))
-    what = f"{asks.n} examples drawn from the {'prior' if source == 'prior' else 'aggregated posterior'}, seed {asks.seed}"
+    many = f"{asks.n} example{'s' if asks.n > 1 else ''}"
+    what = f"{many} drawn from the {'prior' if source == 'prior' else 'aggregated posterior'}, seed {asks.seed}"
     return _image(png(picture), what, f"{shown.key}-seed{asks.seed}.png"), _code(shown, asks)
 
 

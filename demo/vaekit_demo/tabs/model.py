@@ -43,7 +43,7 @@ def model_tab(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
             note = gr.Markdown(elem_classes="vk-quiet")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=300):
-            code = gr.Code(language="python", label="In Python", interactive=False, elem_id="vk-code")
+            code = gr.Code(language="python", label="In Python", interactive=False, show_line_numbers=False, elem_id="vk-code")
         with gr.Column(scale=2, min_width=300):
             gr.Markdown("### Plugins")
             plugins = gr.HTML(elem_id="vk-plugins", apply_default_css=False)

@@ -25,12 +25,14 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 def test_it_listens_on_this_machine_alone(launched: list[tuple[Any, ...]]) -> None:
     assert _run("latest").exit_code == 0
-    assert launched == [(["latest"], {"host": "127.0.0.1", "port": None, "mcp": False, "data_root": None})]
+    assert launched == [(["latest"], {"host": "127.0.0.1", "port": None, "mcp": False, "data_root": None, "train": True})]
 
 
 def test_what_is_asked_for_is_handed_on(launched: list[tuple[Any, ...]]) -> None:
-    assert _run("a", "b/c@d", "--host", "0.0.0.0", "--port", "7870", "--mcp", "--data-root", "data").exit_code == 0
-    assert launched == [(["a", "b/c@d"], {"host": "0.0.0.0", "port": 7870, "mcp": True, "data_root": "data"})]
+    assert (
+        _run("a", "b/c@d", "--host", "0.0.0.0", "--port", "7870", "--mcp", "--data-root", "data", "--no-train").exit_code == 0
+    )
+    assert launched == [(["a", "b/c@d"], {"host": "0.0.0.0", "port": 7870, "mcp": True, "data_root": "data", "train": False})]
 
 
 @pytest.mark.parametrize("arguments", [[], ["latest", "--port", "0"], ["latest", "--port", "65536"], ["latest", "--share"]])

@@ -34,6 +34,7 @@ def test_draws_from_the_aggregated_posterior_lie_where_the_codes_do(deep: Shown)
 def test_without_data_the_map_is_of_own_samples_and_says_why(alone: Shown) -> None:
     assert alone.survey.numbers is None
     assert alone.survey.kl is not None
+    torch.testing.assert_close(alone.survey.z, alone.drawn(1000, None, seed=0)[0])
     for ask in (lambda: answers.random_example(alone, 0), lambda: alone.drawn(3, None, 0, posterior=True)):
         with pytest.raises(DataError, match="elsewhere"):
             ask()
@@ -55,6 +56,7 @@ def test_a_look_is_the_code_the_reconstruction_and_the_bound(deep: Shown, data: 
     assert found.sd is not None
     torch.testing.assert_close(found.sd[None], q.stddev)
     wanted = bound(deep.model, [x], samples=2000)
+    assert answers.look(deep, answers.example(deep, 3), seed=9).terms == found.terms
     assert found.terms is not None
     assert found.terms["kl"] == pytest.approx(wanted["kl"], rel=1e-5)
     assert found.terms["nelbo"] == pytest.approx(wanted["nelbo"], abs=3)
@@ -182,6 +184,31 @@ def test_codes_of_a_codebook_are_not_moved(on_another_space: Callable[[str], VAE
     ):
         with pytest.raises(ConfigError, match="codes"):
             ask()
+
+
+def test_images_of_other_values_are_scaled_to_be_seen(untrained: Callable[..., VAE]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = 5 + 3 * torch.randn(50, 1, 8, 8, generator=generator)
+    shown = Shown("bright", "bright", untrained((1, 8, 8)), lambda: Examples(x))
+    seen = shown.pictures(x)
+    assert float((seen == 255).mean()) < 0.01
+    assert 110 < seen.mean() < 145
+
+
+def test_no_more_than_so_many_are_decoded(untrained: Callable[..., VAE]) -> None:
+    shown = Shown("large", "large", untrained((3, 256, 256)), lambda: Examples(torch.zeros(9, 3, 256, 256)))
+    z = torch.zeros(3)
+    assert shown.most == 21
+    for ask in (
+        lambda: shown.decode(torch.zeros(22, 3), None),
+        lambda: shown.drawn(22, None, 0),
+        lambda: manifold(shown, None, z, None, 5),
+        lambda: answers.strips(shown, z, None, [0, 1, 2], 9),
+        lambda: answers.frames(shown, z, z, None, 49),
+    ):
+        with pytest.raises(ConfigError, match="21"):
+            ask()
+    assert len(shown.decode(torch.zeros(21, 3), None)) == 21
 
 
 # Pictures.

@@ -6,9 +6,7 @@ from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from vaekit import VaekitError, io
 from vaekit.config import DEFAULTS
-from vaekit.runs import Run
 from vaekit_demo.calls import subtitle
 from vaekit_demo.engine.shown import IDLE, Shown
 
@@ -30,26 +28,16 @@ def architecture(shown: Shown) -> str:
 
 def metrics(shown: Shown) -> str:
     """What was measured of a model, and by whom."""
-    rows: list[tuple[str, ...]] = []
-    run = io.run_of(shown.given) if shown.given else None
-    try:
-        if run is not None:
-            rows += _of_run(Run(run))
-        elif shown.model.source and "@" in shown.model.source:
-            reported = io.look(shown.given).reported
-            rows += [(name, f"{value:g}", f"reported on its card, of {data}") for data, name, value in reported]
-    except VaekitError:
-        rows = []
-    if not rows:
+    if not shown.origin.measured:
         return _said("No numbers are recorded of this model: <code>vaekit evaluate</code> measures them.")
-    return _table(("measure", "value", "of"), rows, numbers={1})
+    return _table(("measure", "value", "of"), shown.origin.measured, numbers={1})
 
 
 def loading(shown: Shown) -> str:
     """Python that loads a model; of one that was trained here, the command that trains it."""
-    if shown.command:
-        return f'# in a terminal; vaekit.load("latest") then loads it\n{shown.command}'
-    given = json.dumps(shown.given)
+    if shown.origin.command:
+        return f'# in a terminal; vaekit.load("latest") then loads it\n{shown.origin.command}'
+    given = json.dumps(shown.origin.load)
     y = ', y="…"' if shown.model.conditional else ""
     numbers = ", ".join(map(str, shown.shape))
     return (
@@ -84,22 +72,6 @@ def kl_note(shown: Shown) -> str:
         f"{used} of {shown.size} dimensions carry more than {IDLE:g} nats. "
         "A dimension with none is the prior whatever the image: the decoder has no use for it."
     )
-
-
-def _of_run(run: Run) -> Iterable[tuple[str, ...]]:
-    measured = run.evaluation or {}
-    tested = run.tested or {}
-    data = str(run.record["config"]["data"]["name"])
-    names = {"nelbo": "negative ELBO", "reconstruction": "reconstruction", "kl": "KL"}
-    for name, spoken in names.items():
-        value = measured.get(name, tested.get(name))
-        if isinstance(value, int | float):
-            yield f"{spoken}, nats", f"{value:.2f}", f"the test set of {data}"
-    if isinstance(measured.get("nll"), int | float):
-        within = f"{measured['k']} importance samples, {measured['nll_examples']:,} test examples"
-        yield "negative log-likelihood, nats", f"{measured['nll']:.2f}", within
-    if isinstance(measured.get("bits_per_dim"), int | float):
-        yield "bits per dimension", f"{measured['bits_per_dim']:.3f}", "of that"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], numbers: frozenset[int] | set[int] = frozenset()) -> str:

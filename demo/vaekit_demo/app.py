@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
 from gradio import processing_utils
+from gradio.utils import get_upload_folder
 from huggingface_hub import constants
 from starlette.middleware import Middleware
 
@@ -89,7 +91,7 @@ def serve(shown: Sequence[Shown], host: str, port: int, *, mcp: bool = False, te
     try:
         _, url, _ = blocks.launch(server_name=host, server_port=port, mcp_server=mcp, **_launching())
         for one in gallery:
-            workers.soon(lambda one=one: one.survey)
+            workers.soon(one)
         yield url.rstrip("/")
     finally:
         workers.close()
@@ -189,5 +191,5 @@ def _launching() -> dict[str, Any]:
         "theme": theme(),
         "css": style(),
         "head": scripts(),
-        "app_kwargs": {"middleware": [Middleware(Guard)]},
+        "app_kwargs": {"middleware": [Middleware(Guard, folder=Path(get_upload_folder()))]},
     }

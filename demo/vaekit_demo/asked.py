@@ -1,8 +1,8 @@
 """What a page may ask, in bounds: whatever else it asks is an error in one sentence."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vaekit.options import Options
 from vaekit_demo.engine.given import Code, Number, Source
@@ -13,6 +13,17 @@ Axes = Literal["pca"] | Annotated[tuple[Dimension, Dimension], Field(strict=Fals
 Temperature = Annotated[float, Field(ge=0, le=5)]
 MOST_SAMPLES = 144
 MOST_FRAMES = 97
+
+
+def _different(dims: list[int]) -> list[int]:
+    if len(set(dims)) != len(dims):
+        raise ValueError("each dimension is given once")
+    return dims
+
+
+def whole(value: Any) -> Any:
+    """A number as Gradio's clients send it, whole where it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Asked(Options):
@@ -33,7 +44,6 @@ class Points(Asked):
     """Where its examples lie on a plane."""
 
     axes: Axes = None
-    y: Class | None = None
 
 
 class Decode(Asked):
@@ -46,7 +56,7 @@ class Decode(Asked):
 class Strips(Decode):
     """A code with some dimensions swept."""
 
-    dims: Annotated[list[Dimension], Field(min_length=1, max_length=64)]
+    dims: Annotated[list[Dimension], Field(min_length=1, max_length=64), AfterValidator(_different)]
     steps: Annotated[int, Field(ge=2, le=15)] = 9
 
 

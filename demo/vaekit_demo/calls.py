@@ -30,11 +30,13 @@ class Gallery:
     def __iter__(self) -> Iterator[Shown]:
         return iter(list(self._models.values()))
 
-    def __getitem__(self, key: str) -> Shown:
-        try:
-            return self._models[key]
-        except (KeyError, TypeError):  # a list is no key of any
-            raise ConfigError(f"There is no model {short(key)!r} here: there are {', '.join(self._models)}.") from None
+    def __getitem__(self, key: object) -> Shown:
+        """The model of that key, or of that title where no other has it."""
+        if isinstance(key, str):
+            named = [shown for shown in self if shown.title == key]
+            if key in self._models or len(named) == 1:
+                return self._models[key] if key in self._models else named[0]
+        raise ConfigError(f"There is no model {short(key)!r} here: there are {', '.join(self._models)}.") from None
 
     def __contains__(self, key: str) -> bool:
         return key in self._models
@@ -46,7 +48,7 @@ class Gallery:
 
     def add(self, shown: Shown) -> None:
         """Show one more that was trained here; of such, the last few are kept."""
-        trained = [other.key for other in self if other.command]
+        trained = [other.key for other in self if other.origin.command]
         for key in trained[: max(0, len(trained) - MOST_TRAINED + 1)]:
             del self._models[key]
         self._models[shown.key] = shown
@@ -84,6 +86,9 @@ def describe(shown: Shown, request: asked.Describe) -> Json:
             for i in survey.order
         ],
         "ordered": "sd" if survey.kl is None else "kl",
+        "kl_of": "test examples" if at_hand else "its own samples",
+        "most": shown.most,
+        "bound": bound_of(shown),
         "normal": survey.normal,
         "classes": list(shown.classes),
         "colours": list(colours(len(shown.classes) or 1)),
@@ -127,6 +132,16 @@ def subtitle(shown: Shown) -> str:
         if config.data is not None:
             parts.append(f"trained on {config.data.examples:,} examples of {config.data.name}")
     return " · ".join(parts)
+
+
+def bound_of(shown: Shown) -> str:
+    """What the bound of a model is of; bounds of the same may be compared."""
+    model = shown.model
+    data = model.config.data if model.config else None
+    prepared = {"none": "", "threshold": "black-and-white "}.get(data.binarize, "black-and-white ") if data else ""
+    told = "log p(x|y)" if model.conditional else "log p(x)"
+    measure = "probability" if model.likelihood.base_measure == "counting" else "density"
+    return f"{told}, the {measure} of {prepared}{data.name if data else 'data'} of shape {tuple(shown.shape)}"
 
 
 def points(shown: Shown, request: asked.Points) -> Json:
@@ -178,6 +193,7 @@ def look(shown: Shown, request: asked.Look) -> Json:
         "code": found.code.tolist(),
         "sd": None if found.sd is None else found.sd.tolist(),
         "terms": found.terms,
+        "draws": answers.DRAWS,
         "terms_note": found.note,
         "notes": list(found.notes),
     }
@@ -185,21 +201,23 @@ def look(shown: Shown, request: asked.Look) -> Json:
 
 def interpolate(shown: Shown, request: asked.Interpolate) -> Json:
     """The way from one example to another."""
-    (a, label, first), (b, other, second) = (source.at(shown, request.y) for source in (request.a, request.b))
-    found, z = answers.frames(shown, a, b, _ends(shown, label, other), request.frames)
+    a, b = request.a.end(shown, request.y), request.b.end(shown, request.y)
+    found, z = answers.frames(shown, a.z, b.z, _told(shown, a, b), request.frames)
     return {
         "pictures": packed(found),
         "z": z.tolist(),
         "a": packed(found[:1]),
         "b": packed(found[-1:]),
-        "notes": list(dict.fromkeys((*first, *second))),
+        "x_a": None if a.given is None else packed(shown.pictures(a.given.x)),
+        "x_b": None if b.given is None else packed(shown.pictures(b.given.x)),
+        "notes": list(dict.fromkeys(note for end in (a, b) if end.given for note in end.given.notes)),
     }
 
 
 def animation(shown: Shown, request: asked.Gif) -> Json:
     """The same as a GIF."""
-    (a, label, _), (b, other, _) = (source.at(shown, request.y) for source in (request.a, request.b))
-    found, _ = answers.frames(shown, a, b, _ends(shown, label, other), request.frames)
+    a, b = request.a.end(shown, request.y), request.b.end(shown, request.y)
+    found, _ = answers.frames(shown, a.z, b.z, _told(shown, a, b), request.frames)
     return {"gif": base64.b64encode(gif(found)).decode(), "name": "interpolation.gif"}
 
 
@@ -207,18 +225,17 @@ def arithmetic(shown: Shown, request: asked.Arithmetic) -> Json:
     """c + amount · (a - b)."""
     if shown.model.latent.root.support != "real":
         raise ConfigError(f"Codes in a space of {shown.model.latent.root.support} cannot be added.")
-    (a, label, _), (b, _, _), (c, told, _) = (source.at(shown, request.y) for source in (request.a, request.b, request.c))
-    z = torch.stack([a, b, c, c + request.amount * (a - b)])
-    y = told if told is not None else label
-    return {"pictures": packed(shown.decode(z, y)), "z": z[3].tolist()}
+    a, b, c = (source.end(shown, request.y) for source in (request.a, request.b, request.c))
+    z = torch.stack([a.z, b.z, c.z, c.z + request.amount * (a.z - b.z)])
+    labels = _told(shown, a, b, c, c)
+    return {"pictures": packed(shown.decode(z, None if labels is None else torch.tensor(labels))), "z": z[3].tolist()}
 
 
 def samples(shown: Shown, request: asked.Samples) -> Json:
     """New examples, and the codes that they are decoded from."""
     z, y = shown.drawn(request.n, request.y, request.seed, request.temperature, request.source == "posterior")
-    found = shown.pictures(shown.model.decode(z, y))
     return {
-        "pictures": packed(found),
+        "pictures": packed(shown.show(z, y)),
         "z": z.flatten(1).tolist(),
         "y": None if y is None else y.tolist(),
     }
@@ -237,6 +254,8 @@ CALLS: Mapping[str, tuple[Callable[[Shown, Any], Json], type[asked.Asked]]] = {
     "samples": (samples, asked.Samples),
 }
 """What a page can call, and what it has to say for it."""
+QUICK = frozenset({"describe", "points", "decode", "look"})
+"""Those that take no longer than some ten pictures, once the survey of the model has been made."""
 
 
 def answer(gallery: Gallery, name: str, request: Any) -> Json:
@@ -254,12 +273,18 @@ def _code(shown: Shown, z: list[float]) -> Tensor:
     return shown.at(torch.tensor([z])).flatten()
 
 
-def _ends(shown: Shown, a: int | None, b: int | None) -> tuple[int, int] | None:
+def _told(shown: Shown, *ends: given.End) -> list[int] | None:
+    """The classes that a conditional model is told at some places.
+
+    Raises:
+        ConfigError: where one of them has none.
+    """
     if not shown.model.conditional:
         return None
-    if a is None and b is None:
+    labels = [end.y for end in ends if end.y is not None]
+    if len(labels) < len(ends):
         raise ConfigError("This model is told a class: choose one.")
-    return (a if a is not None else b or 0, b if b is not None else a or 0)
+    return labels
 
 
 def _base64(values: Tensor, dtype: str) -> str:

@@ -17,8 +17,11 @@ def demo(
     ] = None,
     mcp: Annotated[bool, typer.Option("--mcp", help="Be an MCP server too.")] = False,
     data_root: Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")] = None,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Offer no training, which is for this machine's own address; as behind a proxy.")
+    ] = False,
 ) -> None:
     """Explore models in the browser: the latent map, reconstructions, samples, and the ways between images."""
     import vaekit_demo
 
-    vaekit_demo.launch(models, host=host, port=port, mcp=mcp, data_root=data_root)
+    vaekit_demo.launch(models, host=host, port=port, mcp=mcp, data_root=data_root, train=not no_train)

@@ -1,7 +1,6 @@
 """The named endpoints of the page: for `gradio_client`, plain HTTP and MCP."""
 
 import json
-import math
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from gradio.components.api_component import Api
 
 from vaekit import ConfigError, DataError
 from vaekit.errors import short
-from vaekit_demo.asked import MOST_FRAMES, MOST_SAMPLES, Decode, Samples
+from vaekit_demo.asked import MOST_FRAMES, MOST_SAMPLES, Decode, Samples, whole
 from vaekit_demo.calls import Gallery
 from vaekit_demo.engine import answers, given
 from vaekit_demo.engine.answers import Input
@@ -128,24 +127,24 @@ def _plain(value: Any, name: str, **schema: Any) -> Api:
     return Api(value, _api_info=schema, label=name)
 
 
-async def _worked(workers: Workers, compute: Callable[..., Any], *arguments: Any) -> Any:
+async def _worked(workers: Workers, compute: Callable[..., Any], gallery: Gallery, *arguments: Any) -> Any:
     try:
-        return await workers.run(compute, *arguments)
+        shown = gallery[arguments[-1]]
+        await workers.survey(shown)
+        return await workers.run(compute, shown, *arguments[:-1])
     except Exception as error:
         raise gr.Error(spoken(error), print_exception=False) from None
 
 
-def _sample(gallery: Gallery, n: Any, seed: Any, temperature: Any, label: Any, source: Any, model: Any) -> Any:
-    shown = gallery[str(model)]
-    asks = {"n": _whole(n), "seed": _whole(seed), "temperature": temperature, "source": source}
+def _sample(shown: Shown, n: Any, seed: Any, temperature: Any, label: Any, source: Any) -> Any:
+    asks = {"n": whole(n), "seed": whole(seed), "temperature": temperature, "source": source}
     request = Samples.model_validate({"model": shown.key, **asks})
     z, y = shown.drawn(request.n, _label(shown, label, wanted=False), request.seed, request.temperature, source == "posterior")
     found = {"z": z.flatten(1).tolist(), "labels": None if y is None else y.tolist()}
-    return tiled(shown.pictures(shown.model.decode(z, y))), found
+    return tiled(shown.show(z, y)), found
 
 
-def _reconstruct(gallery: Gallery, image: Any, label: Any, model: Any) -> Any:
-    shown = gallery[str(model)]
+def _reconstruct(shown: Shown, image: Any, label: Any) -> Any:
     seen = _input(shown, image)
     found = answers.look(shown, seen, _label(shown, label))
     pair = np.concatenate([shown.pictures(seen.x), shown.pictures(found.again)])
@@ -158,14 +157,12 @@ def _reconstruct(gallery: Gallery, image: Any, label: Any, model: Any) -> Any:
     return tiled(pair, 2), numbers
 
 
-def _encode(gallery: Gallery, image: Any, label: Any, model: Any) -> Any:
-    shown = gallery[str(model)]
+def _encode(shown: Shown, image: Any, label: Any) -> Any:
     found = answers.look(shown, _input(shown, image), _label(shown, label))
     return {"z": found.code.tolist(), "sd": None if found.sd is None else found.sd.tolist(), "notes": list(found.notes)}
 
 
-def _decode(gallery: Gallery, z: Any, label: Any, model: Any) -> Any:
-    shown = gallery[str(model)]
+def _decode(shown: Shown, z: Any, label: Any) -> Any:
     z = _read(z) if isinstance(z, str) else z
     codes = z if isinstance(z, list) and z and isinstance(z[0], list) else [z]
     if len(codes) > MOST_SAMPLES:
@@ -184,10 +181,9 @@ def _read(z: str) -> Any:
         raise ConfigError(f"z is no list of numbers: {short(z)!r}.") from None
 
 
-def _interpolate(gallery: Gallery, image: Any, other: Any, steps: Any, label: Any, model: Any) -> Any:
-    shown = gallery[str(model)]
+def _interpolate(shown: Shown, image: Any, other: Any, steps: Any, label: Any) -> Any:
     y = _label(shown, label)
-    count = _whole(steps)
+    count = whole(steps)
     if not isinstance(count, int) or not 2 <= count <= MOST_FRAMES:
         raise ConfigError(f"The steps are a whole number from 2 to {MOST_FRAMES}.")
     a, b = (answers.look(shown, _input(shown, path), y).code for path in (image, other))
@@ -228,8 +224,3 @@ def _label(shown: Shown, label: Any, wanted: bool = True) -> int | None:
 
 
 _LONGEST = 200
-
-
-def _whole(value: Any) -> Any:
-    """A number as Gradio's clients send it, whole where it is."""
-    return int(value) if isinstance(value, float) and math.isfinite(value) and value == int(value) else value

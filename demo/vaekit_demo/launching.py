@@ -1,5 +1,6 @@
 """From what a person typed to a page that is served, until it is stopped."""
 
+import itertools
 import os
 import re
 import signal
@@ -14,8 +15,9 @@ from typing import Any
 
 from vaekit import VAE, ConfigError, DataError, Examples, VaekitError, inputs, load
 from vaekit.errors import short
-from vaekit.io import run_of
-from vaekit_demo.engine.shown import Shown
+from vaekit.io import look, run_of
+from vaekit.runs import Run
+from vaekit_demo.engine.shown import Origin, Shown
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FIRST_PORT, PORTS = 7860, 100
@@ -28,6 +30,7 @@ def launch(
     port: int | None = None,
     mcp: bool = False,
     data_root: str | Path | None = None,
+    train: bool = True,
     ready: Callable[[str], object] | None = None,
 ) -> None:
     """Serve the demo of some models until it is stopped by Ctrl-C or SIGTERM.
@@ -36,11 +39,11 @@ def launch(
 
     Args:
         models: runs, model folders or repos on the Hub.
-        host: the address to listen on; this machine's own, where alone training is offered, unless GRADIO_SERVER_NAME says
-            another.
+        host: the address to listen on; this machine's own unless GRADIO_SERVER_NAME says another.
         port: to listen on; the first that is free from 7860.
         mcp: whether to be an MCP server too.
         data_root: where data sets are.
+        train: whether to offer training, which is on this machine's own address only; not where that is behind a proxy.
         ready: is told the address once the page is served; it is printed unless given.
 
     Raises:
@@ -60,7 +63,7 @@ def launch(
         shown = _shown(names, data_root)
         from vaekit_demo.app import serve
 
-        with serve(shown, address, chosen, mcp=mcp, teaching=address in LOOPBACK) as url, _stopped() as stopped:
+        with serve(shown, address, chosen, mcp=mcp, teaching=train and address in LOOPBACK) as url, _stopped() as stopped:
             (ready or _print)(url)
             stopped.wait()
 
@@ -88,7 +91,43 @@ def shown_of(key: str, title: str, name: str, data_root: str | Path | None = Non
             raise DataError(f"The test set of {_data(model)} is not on this server, and nothing is downloaded.") from None
         return test
 
-    return Shown(key, title, model, find, given=name)
+    return Shown(key, title, model, find, _origin(name, model))
+
+
+def _origin(name: str, model: VAE) -> Origin:
+    """What may be said of where a model is from; found out once, since `latest` may be another soon."""
+    run = run_of(name)
+    if run is not None:
+        return Origin(_named(run), measured=tuple(_of_run(Run(run))))
+    if model.source and not Path(model.source).exists():
+        reported = look(model.source).reported
+        rows = [(what, f"{value:g}", f"reported on its card, of {data}") for data, what, value in reported]
+        return Origin(model.source, measured=tuple(rows))
+    return Origin(_named(Path(name)))
+
+
+def _named(folder: Path) -> str:
+    """A folder as somebody here would name it; of one elsewhere no more than its own name."""
+    try:
+        return str(folder.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return folder.resolve().name
+
+
+def _of_run(run: Run) -> Iterator[tuple[str, str, str]]:
+    measured = run.evaluation or {}
+    tested = run.tested or {}
+    data = str(run.record["config"]["data"]["name"])
+    names = {"nelbo": "negative ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+    for name, spoken in names.items():
+        value = measured.get(name, tested.get(name))
+        if isinstance(value, int | float):
+            yield f"{spoken}, nats", f"{value:.2f}", f"the test set of {data}"
+    if isinstance(measured.get("nll"), int | float):
+        within = f"{measured['k']} importance samples, {measured['nll_examples']:,} test examples"
+        yield "negative log-likelihood, nats", f"{measured['nll']:.2f}", within
+    if isinstance(measured.get("bits_per_dim"), int | float):
+        yield "bits per dimension", f"{measured['bits_per_dim']:.3f}", "of that"
 
 
 def _data(model: VAE) -> str:
@@ -100,8 +139,8 @@ def _shown(names: Sequence[str], data_root: str | Path | None) -> list[Shown]:
     keys: list[str] = []
     for title in titles:
         slug = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:48] or "model"
-        same = sum(key == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", key) is not None for key in keys)
-        keys.append(f"{slug}-{same + 1}" if same else slug)
+        numbered = (slug if i == 1 else f"{slug}-{i}" for i in itertools.count(1))
+        keys.append(next(key for key in numbered if key not in keys))
     return [shown_of(key, title, name, data_root) for key, title, name in zip(keys, titles, names, strict=True)]
 
 
@@ -110,7 +149,7 @@ def _title(name: str) -> str:
     run = run_of(name)
     if run is not None:
         return short(run.resolve().name)
-    return short(Path(name).resolve().name if Path(name).exists() else name)
+    return short(Path(name).resolve().name if Path(name).exists() else name.partition("@")[0])
 
 
 def _from_environment() -> int | None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ def _elements(config: Any) -> set[str]:
     return {one["props"].get("elem_id") for one in config["components"]}
 
 
+def _event(http: httpx.Client, number: int, data: list[Any]) -> dict[str, Any]:
+    """What comes of an event of the page, as its queue says."""
+    session = uuid.uuid4().hex
+    joined = http.post("/gradio_api/queue/join", json={"data": data, "fn_index": number, "session_hash": session})
+    assert joined.status_code == 200, joined.text
+    with http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as told:
+        for line in told.iter_lines():
+            message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+            if message.get("msg") == "process_completed":
+                return dict(message)
+    raise AssertionError("the queue ended without an answer")
+
+
 # Nothing leaves.
 
 
@@ -82,9 +96,9 @@ def test_nothing_is_fetched_for_a_visitor(http: httpx.Client, served: Any, confi
     for number, function in enumerate(config["dependencies"]):
         if function["backend_fn"]:
             data = [file for _ in function["inputs"]]
-            sent = http.post("/gradio_api/run/predict", json={"data": data, "fn_index": number, "session_hash": "reach"})
+            said = _event(http, number, data)
             if data:
-                assert "Nothing is fetched" in sent.json()["error"]
+                assert "Nothing is fetched" in said["output"]["error"]
     for address in ("https://nowhere.invalid/", "https://nowhere.hf.space/"):
         assert http.get(f"/gradio_api/proxy={address}").status_code == 400
     assert not served.outward
@@ -325,7 +339,7 @@ def test_calls_of_nothing(http: httpx.Client, served: Any, panel: int, wrong: di
         ("multipart/form-data; boundary=x", b'--x\r\ncontent-disposition: form-data; name="fn_name"\r\n\r\nx\r\n--x--\r\n'),
     ],
 )
-@pytest.mark.parametrize("route", ["component_server", "call/sample", "call/v2/sample", "run/sample", "queue/join"])
+@pytest.mark.parametrize("route", ["component_server", "call/sample", "call/v2/sample", "queue/join"])
 def test_bodies_that_are_none(http: httpx.Client, served: Any, route: str, kind: str, body: bytes) -> None:
     found = http.post(f"/gradio_api/{route}", content=body, headers={"content-type": kind})
     assert 400 <= found.status_code < 500
@@ -354,12 +368,12 @@ def test_events_with_junk(http: httpx.Client, served: Any, config: Any) -> None:
         if not function["inputs"] or not function["backend_fn"] or function["api_name"] == "trained":
             continue
         for value in (None, "junk", [], {}, -1, 1e300, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}):
-            body = {"data": [value for _ in function["inputs"]], "fn_index": number, "session_hash": "junk"}
-            found = http.post("/gradio_api/run/predict", json=body)
-            _unrevealing(found, served)
-            if found.status_code != 200:
-                assert found.json()["error"], (number, value)
-                assert "went wrong" not in found.json()["error"], (number, value)
+            said = _event(http, number, [value for _ in function["inputs"]])
+            if not said["success"]:
+                assert said["output"]["error"], (number, value)
+                assert "went wrong" not in said["output"]["error"], (number, value)
+                assert "Traceback" not in str(said)
+                assert str(served.folder) not in str(said)
 
 
 # What Gradio would offer.

@@ -45,7 +45,7 @@ class Look:
         z: the code that this is decoded from, (D,).
         code: the deterministic code, (D,).
         sd: of the posterior in each dimension (D,), where it is a diagonal normal around the code.
-        terms: `nelbo`, `reconstruction` and `kl`, in nats; None where they are no bound.
+        terms: `nelbo`, `reconstruction` and `kl`, in nats, means over 8 draws of z; None where there are none.
         note: what there is to know of the terms.
     """
 
@@ -109,10 +109,13 @@ def look(shown: Shown, given: Input, y: int | None = None, seed: int | None = No
     model, where = shown.model, shown.model.context.empty
     x = given.x.to(where.device, torch.promote_types(where.dtype, torch.float32))
     code = model.encode(x, label)
-    with shown.still(), drawing(seed or 0, where.device):
-        trace = model(x, shown.context(label, 1), _DRAWS)
+    z = code
+    if seed is not None:
+        with shown.still(), drawing(seed, where.device):
+            z = model(x, shown.context(label, 1)).draw.z[0]
+    with shown.still(), drawing(0, where.device):
+        trace = model(x, shown.context(label, 1), DRAWS)
         site = trace.draw.sites[0]
-        z = code if seed is None else trace.draw.z[0]
         bounded = not any(isinstance(site.q, PointMass) for site in trace.draw.sites)
         rate, distortion = (float(trace.kl().mean()), -float(trace.log_px().mean())) if bounded else (math.nan, math.nan)
     base = site.q.base_dist if isinstance(site.q, Independent) else None
@@ -132,7 +135,8 @@ def look(shown: Shown, given: Input, y: int | None = None, seed: int | None = No
     )
 
 
-_DRAWS = 8
+DRAWS = 8
+"""Of z, over which terms are means."""
 
 
 def _said_of(shown: Shown, x: Tensor, bounded: bool, finite: bool) -> str:
@@ -159,6 +163,7 @@ def frames(shown: Shown, a: Tensor, b: Tensor, y: Sequence[int] | int | None, st
     """
     if shown.interpolable:
         raise ConfigError(shown.interpolable)
+    shown.check(steps)
     ends = shown.at(torch.stack([a, b])).to(shown.model.context.empty.device)
     with shown.still():
         z = path(ends[0], ends[1], steps, shown.model.latent.root)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from dataclasses import dataclass
 from typing import Annotated, Self
 
 import numpy as np
@@ -91,13 +92,29 @@ class Source(Options):
             return uploaded(shown, decoded(self.file, MOST_BYTES))
         raise ConfigError("A code is no example: give a drawing, a file or a test example.")
 
-    def at(self, shown: Shown, y: int | None) -> tuple[Tensor, int | None, tuple[str, ...]]:
-        """Its code (D,), the class of a conditional model, and what there is to know."""
+    def end(self, shown: Shown, y: int | None) -> "End":
+        """Its code, with the class that a conditional model is told: the example's own, or `y` where it has none."""
         if self.code is not None or self.mean is not None:
             z = torch.tensor(self.code) if self.code is not None else mean_code(shown, self.mean or 0)
-            return shown.at(z[None]).flatten(), y, ()
-        found = look(shown, self.input(shown), y)
-        return found.code, found.y, found.notes
+            return End(shown.at(z[None]).flatten(), y if shown.model.conditional else None)
+        given = self.input(shown)
+        found = look(shown, given, y if given.y is None else None)
+        return End(found.code, found.y, given)
+
+
+@dataclass(frozen=True)
+class End:
+    """A place in the latent space that an example gave.
+
+    Args:
+        z: the code, (D,).
+        y: the class of a conditional model.
+        given: the example; None for a code, and a mean of codes.
+    """
+
+    z: Tensor
+    y: int | None
+    given: Input | None = None
 
 
 _SOURCES = ("test", "random", "drawing", "file", "code", "mean")

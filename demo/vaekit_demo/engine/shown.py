@@ -1,5 +1,6 @@
 """A model as the demo shows it: what it can do, examples of its data where they are at hand, and where their codes lie."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,12 +27,12 @@ class Survey:
     Args:
         z: their codes, (N, D).
         y: their class numbers, where there are any.
-        numbers: which of the test set they are; None where they are the model's own samples.
-        kl: the mean KL of each dimension from its prior, in nats (D,); None where it is not a sum over the code's dimensions.
+        numbers: which of the test set they are; None where they are draws from the prior.
+        kl: over the test examples, or over what the draws are decoded to, the mean KL of each dimension from its prior, in nats
+            (D,); None where it is not a sum over the code's dimensions.
         mean: of each dimension under the aggregated posterior, (D,).
         sd: likewise.
         normal: whether each posterior is a diagonal normal over the code itself, which an ellipse can show.
-        span: the values of data that are shown as black and white.
         frame: where in an image its ink lies.
     """
 
@@ -42,7 +43,6 @@ class Survey:
     mean: Tensor
     sd: Tensor
     normal: bool
-    span: tuple[float, float]
     frame: Frame | None
 
     @property
@@ -51,12 +51,27 @@ class Survey:
         return (self.sd if self.kl is None else self.kl).argsort(descending=True, stable=True).tolist()
 
     def idle(self, i: int) -> bool:
-        """Whether a dimension says next to nothing of x."""
-        return bool(self.sd[i] < 0.1 * self.sd.max() if self.kl is None else self.kl[i] < IDLE)
+        """Whether a dimension is known to say next to nothing of x."""
+        return self.kl is not None and bool(self.kl[i] < (IDLE if self.numbers is not None else IDLE / 10))
 
 
 IDLE = 0.1
-"""Nats of KL below which a dimension is idle."""
+"""Nats of KL below which a dimension is idle; of the model's own samples, which hold less than data do, a tenth of it."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model is from, as may be said to anybody.
+
+    Args:
+        load: what `vaekit.load` takes to have it; empty for one that was trained here.
+        command: what trains the same into a run, for one that was trained here.
+        measured: what was measured of it: the measure, the value and of what.
+    """
+
+    load: str = ""
+    command: str = ""
+    measured: tuple[tuple[str, str, str], ...] = ()
 
 
 class Shown:
@@ -68,8 +83,7 @@ class Shown:
         model: in evaluation mode.
         find: gives held-out examples of what it was trained on, prepared as they were then, when they are first needed; or
             raises a VaekitError that says why there are none.
-        given: what a person gave to have it loaded.
-        command: for one that was trained here, what trains the same into a run.
+        origin: where it is from.
     """
 
     def __init__(
@@ -78,11 +92,10 @@ class Shown:
         title: str,
         model: VAE,
         find: Callable[[], Examples],
-        given: str = "",
-        command: str = "",
+        origin: Origin | None = None,
     ) -> None:
         self.key, self.title, self.model = key, title, model
-        self.given, self.command = given, command
+        self.origin = origin or Origin()
         self.shape = model.data_shape
         self.kind: Kind = kind_of(self.shape)
         self.size = prod(model.latent.out_shape)
@@ -90,6 +103,7 @@ class Shown:
         self._lock = RLock()
         self._found: tuple[Examples | None, str] | None = None
         self._survey: Survey | None = None
+        self._span: tuple[float, float] | None = None
 
     @property
     def test(self) -> Examples | None:
@@ -148,6 +162,27 @@ class Shown:
         return base.loc.flatten().float().cpu(), base.scale.flatten().float().cpu()
 
     @property
+    def most(self) -> int:
+        """How many of its pictures are decoded for one answer."""
+        return max(2, _MOST_DECODED // max(prod(self.shape), prod(pictures(torch.zeros(1, *self.shape)).shape)))
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The values of its data that are shown black and white; 0 and 1 where they lie between."""
+        with self._lock:
+            if self._span is None:
+                x = self._few()
+                ends = torch.tensor([0.002, 0.998])
+                low, high = torch.quantile(x.flatten()[: 2**20].float().cpu(), ends).tolist()
+                self._span = (0.0, 1.0) if low >= 0 and high <= 1 else (low, max(high, low + 1e-6))
+            return self._span
+
+    @property
+    def surveyed(self) -> bool:
+        """Whether the survey has been made."""
+        return self._survey is not None
+
+    @property
     def survey(self) -> Survey:
         """What its examples are like, found out once."""
         with self._lock:
@@ -185,12 +220,33 @@ class Shown:
         return shaped
 
     def decode(self, z: Tensor, y: int | Tensor | None) -> Pictures:
-        """Codes (N, D) as pictures."""
-        return self.pictures(self.model.decode(self.at(z), y))
+        """Codes (N, D) as pictures.
+
+        Raises:
+            ConfigError: where they are more than are decoded for one answer.
+        """
+        return self.show(self.at(z), y)
+
+    def show(self, z: Tensor, y: int | Tensor | None) -> Pictures:
+        """Codes (N, *out_shape) as pictures; a few at a time, so that they take little memory."""
+        self.check(len(z))
+        at_once = max(1, _DECODED_AT_ONCE // prod(self.shape))
+        labels = y.split(at_once) if isinstance(y, Tensor) and len(y) == len(z) else itertools.repeat(y)
+        parts = [self.model.decode(some, told) for some, told in zip(z.split(at_once), labels, strict=False)]
+        return self.pictures(torch.cat(parts))
+
+    def check(self, n: int) -> None:
+        """Refuse to decode too many.
+
+        Raises:
+            ConfigError: saying how many are allowed.
+        """
+        if n > self.most:
+            raise ConfigError(f"{n:,} pictures of this model are more than the {self.most:,} that are decoded at a time.")
 
     def pictures(self, x: Tensor) -> Pictures:
         """Data as pictures."""
-        return pictures(x, (0.0, 1.0) if self.kind == "image" else self.survey.span)
+        return pictures(x, self.span)
 
     def examples(self, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
         """Test examples by number, (N, *shape) as floats, with their class numbers.
@@ -216,10 +272,14 @@ class Shown:
             ConfigError: for a temperature where there is none.
             DataError: where there are no test examples to take posteriors of.
         """
+        self.check(n)
         if posterior:
             if temperature != 1.0:
                 raise ConfigError("The temperature is of the prior: leave it at 1 for the aggregated posterior.")
             return self._of_posteriors(n, y, seed)
+        return self._drawn(n, y, seed, temperature)
+
+    def _drawn(self, n: int, y: int | Tensor | None, seed: int, temperature: float) -> tuple[Tensor, Tensor | None]:
         with self.still(), drawing(seed, self.model.context.empty.device):
             told = self.model.context.sample(n) if y is None else self.model.context.parse(y, n, self.classes)
             c = self.context(told, n)
@@ -263,37 +323,46 @@ class Shown:
         return tuple(self.model.latent.root.shape) == tuple(self.model.latent.out_shape)
 
     def _surveyed(self) -> Survey:
-        x, y, numbers = self._looked_at()
+        x, y, numbers, drawn = self._looked_at()
         told = y if self.model.conditional else None
         parts = [slice(start, start + _AT_ONCE) for start in range(0, len(x), _AT_ONCE)]
         found = [Posteriors.of(self.model, x[i], None if told is None else told[i]) for i in parts]
         share = torch.tensor([len(x[i]) / len(x) for i in parts], dtype=torch.float64)
         kls = [posteriors.kl for posteriors in found if posteriors.kl is not None]
         of_code = self._code_is_root
-        spread = torch.cat([p.draws if of_code else p.code for p in found])
-        low, high = (float(value) for value in torch.quantile(x.flatten()[: 2**20].float(), torch.tensor([0.002, 0.998])))
+        codes = torch.cat([p.code for p in found]) if drawn is None else drawn
+        spread = torch.cat([p.draws for p in found]) if of_code and drawn is None else codes
         return Survey(
-            z=torch.cat([p.code for p in found]),
+            z=codes,
             y=y,
             numbers=numbers,
             kl=(torch.stack(kls).double() * share[:, None]).sum(0) if of_code and len(kls) == len(found) else None,
             mean=spread.mean(0),
             sd=spread.std(0) if len(spread) > 1 else torch.ones(self.size),
             normal=of_code and all(p.mean is not None for p in found),
-            span=(0.0, 1.0) if low >= 0 and high <= 1 else (low, max(high, low + 1e-6)),
             frame=Frame.of(x) if self.kind == "image" and self.shape[0] == 1 else None,
         )
 
-    def _looked_at(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Examples of the test set, drawn once; else the model's own samples."""
+    def _looked_at(self) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Examples of the test set with their classes and numbers; else what draws from the prior are decoded to, and these."""
         most = max(_FEWEST, min(_MOST, _MOST_NUMBERS // prod(self.shape)))
         if self.test is not None:
             numbers = some(len(self.test), most)
-            return *self.examples(numbers), numbers
-        z, y = self.drawn(min(most, _OWN), None, seed=0)
-        return self.model.decode(z, y).float().cpu(), y, None
+            return *self.examples(numbers), numbers, None
+        z, y = self._drawn(min(most, _OWN), None, 0, 1.0)
+        return self.model.decode(z, y).float().cpu(), y, None, z.flatten(1).float().cpu()
+
+    def _few(self) -> Tensor:
+        """A few examples, or own samples, to see what values they have."""
+        if self.test is not None:
+            return self.examples(some(len(self.test), _FEW))[0]
+        return self.model.decode(*self._drawn(_FEW, None, 0, 1.0))
 
 
+_MOST_DECODED = 2**22
+"""Numbers that the pictures of one answer are made of."""
+_DECODED_AT_ONCE = 2**21
+_FEW = 100
 _MOST, _FEWEST, _OWN = 5000, 200, 1000
 """Examples on a map."""
 _MOST_NUMBERS = 2**25

@@ -1,19 +1,20 @@
 """Training on the bundled digits while somebody watches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from threading import Lock
+from threading import Event, Lock
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from vaekit import Batches, ConfigError, train
+from vaekit import Batches, ConfigError
 from vaekit.data.prepare import Data, load
 from vaekit.data.transform import DataOptions
 from vaekit.fitting import new_model
 from vaekit.options import Options
-from vaekit_demo.engine.shown import Shown
+from vaekit.training import Trainer, TrainingOptions
+from vaekit_demo.engine.shown import Origin, Shown
 
 _BATCH = 64
 
@@ -58,23 +59,25 @@ class Progress:
         shown: the model as it is by now.
         epoch: epochs done.
         rows: of each epoch and split: `epoch`, `split`, `nelbo`, `reconstruction`, `kl`, in nats per example.
+        over: whether this is the end, reached or stopped.
     """
 
     lesson: Lesson
     shown: Shown
     epoch: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    over: bool = False
 
 
 _teaching = Lock()
 
 
-def teach(lesson: Lesson, stopped: Callable[[], bool], number: int = 1) -> Iterator[Progress]:
-    """Train, and say after each epoch how it stands.
+def teach(lesson: Lesson, stop: Event, number: int = 1) -> Iterator[Progress]:
+    """Train, and say after each epoch how it stands; the last time, that it is over.
 
     Args:
         lesson: what to train.
-        stopped: asked after each epoch.
+        stop: ends it after the epoch; cleared when it begins.
         number: which training here it is, for the model's name.
 
     Raises:
@@ -83,28 +86,32 @@ def teach(lesson: Lesson, stopped: Callable[[], bool], number: int = 1) -> Itera
     if not _teaching.acquire(blocking=False):
         raise ConfigError("A training is going on already, in this page or another: stop that first.")
     try:
+        stop.clear()
         data = digits()
         model, loss = new_model(data, _parts(lesson), lesson.seed)
-        progress = Progress(
-            lesson,
-            Shown(f"trained-{number}", f"digits, trained here ({number})", model, lambda: data.test, command=lesson.command),
-        )
+        title, origin = f"digits, trained here ({number})", Origin(command=lesson.command)
+        progress = Progress(lesson, Shown(f"trained-{number}", title, model, lambda: data.test, origin))
         yield progress
         batches = Batches(data.train, _BATCH, shuffle=True, dynamic=True, seed=lesson.seed)
-        held_out = Batches(data.validation, 512)
-        how = {"epochs": lesson.epochs, "lr": lesson.lr, "seed": lesson.seed, "device": "cpu"}
-        for report in train(model, loss, batches, validation=held_out, **how):
+        options = TrainingOptions(epochs=lesson.epochs, batch_size=_BATCH, lr=lesson.lr, seed=lesson.seed, device="cpu")
+        for report in Trainer(model, loss, options).run(batches, Batches(data.validation, 512), every=_SECONDS_AT_A_TIME):
+            if report.partial:
+                continue
             terms = {name.replace("kl_mc", "kl"): value for name, value in report.terms.items()}
             row = {"epoch": report.epoch, "split": report.split}
             progress.rows.append(row | {name: terms[name] for name in ("nelbo", "reconstruction", "kl") if name in terms})
             if report.split == "validation":
                 model.eval()
                 progress.epoch = report.epoch
+                progress.over = stop.is_set() or report.epoch == lesson.epochs
                 yield progress
-                if stopped():
+                if progress.over:
                     return
     finally:
         _teaching.release()
+
+
+_SECONDS_AT_A_TIME = 0.1  # between which others may draw
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from vaekit_demo.asked import MOST_SAMPLES, Samples
+from vaekit_demo.asked import MOST_SAMPLES, Samples, whole
 from vaekit_demo.calls import Gallery
 from vaekit_demo.engine.pictures import png, tiled
 from vaekit_demo.engine.shown import Shown
@@ -18,7 +18,7 @@ _SOURCES = [("the prior, p(z)", "prior"), ("the aggregated posterior, q(z)", "po
 _HELP = """
 New examples: a code z is drawn, and what you see is the mean of p(x|z). The model never saw these.
 
-**Seed.** The same seed gives the same examples, here and in Python.
+**Seed.** The same seed gives the same examples; from the prior, in Python as well.
 
 **Temperature** multiplies the standard deviation of the prior: below 1 the examples are safer and more alike, and at 0 they are
 all the one in the middle.
@@ -59,13 +59,16 @@ def generate(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
 
     async def sampled(key: str, n: Any, seed: Any, temperature: Any, source: str, label: int) -> tuple[str, str]:
         try:
+            await workers.survey(gallery[key])
             return await workers.run(_sampled, gallery, key, n, seed, temperature, source, label)
         except Exception as error:
             raise gr.Error(spoken(error), print_exception=False, duration=6) from None
 
-    def laid_out(key: str) -> list[Any]:
+    async def laid_out(key: str) -> list[Any]:
         shown = gallery[key]
+        await workers.survey(shown)
         return [
+            gr.Slider(maximum=min(MOST_SAMPLES, shown.most), value=min(36, shown.most)),
             gr.Slider(value=1, visible=shown.has_temperature),
             gr.Radio(value="prior", visible=shown.test is not None),
             gr.Dropdown(_classes(shown), value=ANY, visible=shown.model.conditional),
@@ -76,20 +79,20 @@ def generate(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
     how: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
     gr.on([draw.click, n.change, seed.change, temperature.change, source.change, label.change], sampled, asks, shows, **how)
     another.click(None, None, seed, js="() => Math.floor(Math.random() * 4294967296)", api_visibility="private")
-    chosen.change(laid_out, chosen, [temperature, source, label, why], **how).then(sampled, asks, shows, **how)
+    chosen.change(laid_out, chosen, [n, temperature, source, label, why], **how).then(sampled, asks, shows, **how)
     page = gr.context.Context.root_block
     assert page is not None  # this is called while it is laid out
-    page.load(laid_out, chosen, [temperature, source, label, why], **how)
+    page.load(laid_out, chosen, [n, temperature, source, label, why], **how)
     page.load(sampled, asks, shows, **how)
 
 
 def _sampled(gallery: Gallery, key: str, n: Any, seed: Any, temperature: Any, source: str, label: int) -> tuple[str, str]:
     shown = gallery[key]
     y = None if label == ANY or not shown.model.conditional else label
-    wanted = {"n": _number(n), "seed": _number(seed), "temperature": temperature, "source": source}
+    wanted = {"n": whole(n), "seed": whole(seed), "temperature": temperature, "source": source}
     asks = Samples.model_validate({"model": key, **wanted, "y": y})
     z, told = shown.drawn(asks.n, asks.y, asks.seed, asks.temperature, asks.source == "posterior")
-    picture = tiled(shown.pictures(shown.model.decode(z, told)))
+    picture = tiled(shown.show(z, told))
     many = f"{asks.n} example{'s' if asks.n > 1 else ''}"
     what = f"{many} drawn from the {'prior' if source == 'prior' else 'aggregated posterior'}, seed {asks.seed}"
     return _image(png(picture), what, f"{shown.key}-seed{asks.seed}.png"), _code(shown, asks)
@@ -105,14 +108,15 @@ def _image(file: bytes, what: str, name: str) -> str:
 
 def _code(shown: Shown, asks: Samples) -> str:
     if asks.source == "posterior":
-        return "x = ...  # test examples\nq = model.posterior(x, model.context(None, len(x)))\nmodel.decode(q.sample())"
+        return "# what is drawn from the prior: model.sample"
     parts = [str(asks.n)]
     if asks.y is not None:
         parts.append(f"y={shown.classes[asks.y]!r}")
     if asks.temperature != 1:
         parts.append(f"temperature={asks.temperature:g}")
-    given = shown.given or "latest"
-    return f"import vaekit\n\nmodel = vaekit.load({given!r})\nmodel.sample({', '.join(parts)}, seed={asks.seed})"
+    first = f"# in a terminal: {shown.origin.command}\n" if shown.origin.command else ""
+    load = shown.origin.load or "latest"
+    return f"{first}import vaekit\n\nmodel = vaekit.load({load!r})\nmodel.sample({', '.join(parts)}, seed={asks.seed})"
 
 
 def _classes(shown: Shown) -> Sequence[tuple[str, int]]:
@@ -123,7 +127,3 @@ def _why(shown: Shown) -> str:
     return (
         "" if shown.test is not None else f"Codes come from the prior alone, since there are no test examples here. {shown.why}"
     )
-
-
-def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value

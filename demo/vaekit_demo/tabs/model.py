@@ -51,7 +51,9 @@ def model_tab(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
         gr.Markdown(_HELP)
 
     async def told(key: str) -> list[Any]:
-        return await workers.run(_told, gallery[key])
+        shown = gallery[key]
+        await workers.survey(shown)
+        return await workers.run(_told, shown, quick=True)
 
     shows = [heading, parts, metrics, kl, note, code, plugins]
     how: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from vaekit_demo.calls import CALLS, Gallery, answer
+from vaekit_demo.calls import CALLS, QUICK, Gallery, answer
 from vaekit_demo.work import Full, Workers, spoken
 
 PANELS = {"explore": "Explore", "reconstruct": "Reconstruct", "interpolate": "Interpolate", "compare": "Compare"}
@@ -46,7 +46,10 @@ def _joined(ending: str) -> str:
 def _served(name: str, gallery: Gallery, workers: Workers) -> Callable[[Any], Coroutine[Any, Any, dict[str, Any]]]:
     async def call(request: Any) -> dict[str, Any]:
         try:
-            return await workers.run(answer, gallery, name, request)
+            model = request.get("model") if isinstance(request, dict) else None
+            if isinstance(model, str) and model in gallery:
+                await workers.survey(gallery[model])
+            return await workers.run(answer, gallery, name, request, quick=name in QUICK)
         except Exception as error:
             full = {"busy": True} if isinstance(error, Full) else {}
             return {**full, "error": spoken(error)}

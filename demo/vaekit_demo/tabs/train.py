@@ -11,6 +11,7 @@ import gradio as gr
 import pandas as pd
 
 from vaekit import registry
+from vaekit_demo.asked import whole
 from vaekit_demo.calls import Gallery
 from vaekit_demo.engine.pictures import png, tiled
 from vaekit_demo.engine.teaching import Lesson, Progress, teach
@@ -51,20 +52,18 @@ def train(gallery: Gallery, chosen: gr.Dropdown) -> None:
             curves = gr.LinePlot(
                 x="epoch", y="nats", color="term", height=280, show_label=False, elem_id="vk-curves", visible=False, buttons=[]
             )
-            samples = gr.HTML(elem_id="vk-train-samples", apply_default_css=False)
+            samples = gr.HTML(_EMPTY, elem_id="vk-train-samples", apply_default_css=False)
     with gr.Accordion("What am I seeing?", open=False):
         gr.Markdown(_HELP)
 
     def trained(*given: Any) -> Iterator[Any]:
-        stop.clear()
         names = ("features", "beta", "encoder", "decoder", "epochs", "lr", "seed")
         try:
-            lesson = Lesson.model_validate({name: _number(value) for name, value in zip(names, given, strict=True)})
-            for progress in teach(lesson, stop.is_set, next(number)):
-                over = progress.epoch >= lesson.epochs or stop.is_set()
-                if over:
+            lesson = Lesson.model_validate({name: whole(value) for name, value in zip(names, given, strict=True)})
+            for progress in teach(lesson, stop, next(number)):
+                if progress.over:
                     gallery.add(progress.shown)
-                yield _view(progress, over, gallery)
+                yield _view(progress, gallery)
         except Exception as error:
             raise gr.Error(spoken(error), print_exception=False) from None
 
@@ -76,18 +75,18 @@ def train(gallery: Gallery, chosen: gr.Dropdown) -> None:
         .success(lambda: gallery.named, None, known, **how)
         .success(None, known, None, js="(models) => { vaekit.add(models.at(-1)); }", **how)
     )
-    halt.click(stop.set, None, None, queue=False, api_visibility="private")
+    halt.click(stop.set, None, None, api_visibility="private")
 
 
-def _view(progress: Progress, over: bool, gallery: Gallery) -> list[Any]:
+def _view(progress: Progress, gallery: Gallery) -> list[Any]:
     validation = [row for row in progress.rows if row["split"] == "validation"]
     if not validation:
         return ["Getting ready …", gr.skip(), "", gr.Button(interactive=False), gr.Button(interactive=True), gr.skip()]
-    last = validation[-1]
+    last, over = validation[-1], progress.over
     points = [(row["epoch"], row[term], name) for row in validation for term, name in _TERMS.items() if term in row]
     table = pd.DataFrame(points, columns=["epoch", "nats", "term"])
     z, _ = progress.shown.drawn(36, None, seed=0)
-    image = base64.b64encode(png(tiled(progress.shown.pictures(progress.shown.model.decode(z))))).decode()
+    image = base64.b64encode(png(tiled(progress.shown.show(z, None)))).decode()
     what = f"36 samples after epoch {progress.epoch}"
     verb = ("Stopped" if progress.epoch < progress.lesson.epochs else "Done") if over else "Training"
     said = (
@@ -109,12 +108,9 @@ def _view(progress: Progress, over: bool, gallery: Gallery) -> list[Any]:
     ]
 
 
+_EMPTY = '<p class="vk-quiet">Curves, and samples after each epoch, appear here.</p>'
 _TERMS = {"nelbo": "negative ELBO", "reconstruction": "reconstruction", "kl": "KL"}
 
 
 def _names(kind: str) -> list[str]:
     return [part.name for part in registry.list(kind)]
-
-
-def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -164,7 +164,7 @@ class Shown:
     @property
     def most(self) -> int:
         """How many of its pictures are decoded for one answer."""
-        return max(2, _MOST_DECODED // max(prod(self.shape), prod(pictures(torch.zeros(1, *self.shape)).shape)))
+        return max(4, _MOST_DECODED // max(prod(self.shape), prod(pictures(torch.zeros(1, *self.shape)).shape)))
 
     @property
     def span(self) -> tuple[float, float]:

@@ -35,7 +35,7 @@
     vk.emit("place", { model, origin });
   };
   vk.choose = (model) => {
-    if (model === vk.chosen) return;
+    if (!model || model === vk.chosen) return;
     vk.chosen = model;
     vk.emit("model", model);
   };
@@ -212,7 +212,13 @@
       });
     };
   };
-  const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  // Whether a server that was busy is asked again, after a pause that grows; false where it has been asked often enough.
+  const again = async (reply, waits) => {
+    if (!reply.busy || waits >= (reply.lost ? 8 : 20)) return false;
+    const pause = Math.min(150 * 2 ** waits, 1500) * (0.75 + Math.random() / 2);
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    return true;
+  };
 
   // One request in flight; of those that wait only the newest is sent; a busy server is asked again.
   vk.Newest = class {
@@ -241,8 +247,8 @@
           const reply = await this.send(job.request);
           if (this.signal.aborted) break;
           if (this.stale) continue;
-          if (reply.busy && waits < 20) {
-            await sleep(Math.min(150 * 2 ** waits++, 1500));
+          if (await again(reply, waits)) {
+            waits++;
             if (!this.stale) this.next ??= job;
             continue;
           }
@@ -573,6 +579,7 @@
       const status = h("p", { class: "vk-status", role: "status", hidden: true });
       const spoken = h("p", { class: "vk-hidden", "aria-live": "polite" });
       this.tell = (text) => {
+        this.said = text;
         status.textContent = text ?? "";
         status.hidden = !text;
       };
@@ -603,17 +610,24 @@
       runs.forEach((run) => run());
     }
 
+    // A server that stays busy for more than a moment is said to be.
     async call(name, request, model = this.model) {
-      return ask(this.server, name, { model, ...request });
+      const { signal } = this;
+      const reply = await ask(this.server, name, { model, ...request });
+      if (signal.aborted) return reply;
+      if (!reply.busy) {
+        this.busySince = null;
+        if (this.said === busy) this.tell("");
+      } else if (performance.now() - (this.busySince ??= performance.now()) > 400) this.tell(busy);
+      return reply;
     }
 
-    // The same, asked again while the server is full.
+    // The same, asked again while the server is busy.
     async patiently(name, request, model = this.model) {
       const { signal } = this;
       for (let waits = 0; ; waits++) {
         const reply = await this.call(name, request, model);
-        if (!reply.busy || waits >= 20 || signal.aborted) return reply;
-        await sleep(Math.min(150 * 2 ** waits, 1500));
+        if (signal.aborted || !(await again(reply, waits))) return reply;
       }
     }
 
@@ -629,8 +643,8 @@
       );
     }
 
-    points(axes, y, model = this.model) {
-      return remember(`${model}|${JSON.stringify(axes)}|${y}`, () => this.patiently("points", { axes, y }, model));
+    points(axes, model = this.model) {
+      return remember(`${model}|${JSON.stringify(axes)}`, () => this.patiently("points", { axes }, model));
     }
 
     colours() {
@@ -649,14 +663,19 @@
     }
   }
 
+  const busy = "The server is busy.";
+
+  // No answer, or none that can be read: what stands before the server turned it away, or the connection was lost.
   const ask = async (server, name, request) => {
     vk.stats.requests++;
+    let reply = null;
     try {
-      const reply = await server[name](request);
-      return reply && typeof reply === "object" ? reply : { error: "The server gave no answer." };
+      reply = await server[name](request);
     } catch {
-      return { error: "The server does not answer. Is it still running?" };
+      // As where there is none.
     }
+    if (reply && typeof reply === "object") return reply;
+    return { busy: true, lost: true, error: "The server does not answer. Is it still running?" };
   };
 
   const remembered = new Map(); // answers that stay as they are
@@ -683,8 +702,7 @@
     remember(`describe|${model}`, async () => {
       for (let waits = 0; ; waits++) {
         const reply = await ask(server, "describe", { model });
-        if (!reply.busy || waits >= 20) return reply;
-        await sleep(Math.min(150 * 2 ** waits, 1500));
+        if (!(await again(reply, waits))) return reply;
       }
     });
 

@@ -93,6 +93,7 @@
       Object.assign(this, { ctx, move, strips, most, sliders: [], z: null });
       const { dims } = ctx.info;
       this.stream = strips ? ctx.stream("strips", (reply, request) => this.shown(reply, request)) : null;
+      this.ahead = []; // dimensions whose strips are asked for next
       this.refresh = vk.rest(() => ctx.later("strips", () => this.fetch()), 150, ctx.signal);
       const active = dims.filter((dim) => !dim.idle);
       const idle = dims.filter((dim) => dim.idle);
@@ -142,6 +143,7 @@
       this.update();
       if (changed && this.strips) {
         this.stream.forget();
+        this.ahead = [];
         this.refresh();
         if (this.fetched) this.sliders.forEach((slider) => slider.sheet.element.classList.add("vk-stale"));
       }
@@ -153,8 +155,16 @@
 
     fetch() {
       if (!this.strips || !this.z) return;
-      const dims = this.sliders.filter((slider) => slider.element.offsetParent).map((slider) => slider.dim.i);
-      if (dims.length) this.stream.ask({ z: vk.rounded(this.z), y: this.y, dims, steps: 9 });
+      this.stream.forget();
+      this.ahead = this.sliders.filter((slider) => slider.element.offsetParent).map((slider) => slider.dim.i);
+      this.further();
+    }
+
+    // As many dimensions as are decoded at a time; when they are shown, the next.
+    further() {
+      const steps = Math.min(9, this.ctx.info.most);
+      const dims = this.ahead.splice(0, Math.min(64, Math.floor(this.ctx.info.most / steps)));
+      if (dims.length) this.stream.ask({ z: vk.rounded(this.z), y: this.y, dims, steps });
     }
 
     shown(reply, { dims }) {
@@ -168,6 +178,7 @@
         const part = { ...pictures, n, bytes: bytes.subarray(from, from + n * size) };
         this.sliders.find((slider) => slider.dim.i === i)?.strip(reply.values[k], part);
       });
+      this.further();
     }
   };
 
@@ -244,26 +255,25 @@
         (event) => draw.ask({ n: 1, seed: vk.seed(), temperature: 1, y: ctx.place.y, source: "prior" }, event),
         { title: "A draw from the prior" },
       ),
-      movable ? vk.button("Reset", (event) => moveTo(vk.middle(info), event), { title: "To the middle of the prior" }) : null,
+      movable ? vk.button("Reset", (event) => moveTo(vk.middle(info), event), { title: "To the mean of the codes" }) : null,
     );
 
     const classes = info.conditional
       ? vk.classPicker(info, ctx.place.y, (y) => {
           vk.move(ctx.model, { y }, me);
           decode.ask(request());
-          showPoints();
           showPlace();
         })
       : null;
 
     // The manifold: decoded pictures all over the plane.
+    const side = Math.min(15, Math.floor(Math.sqrt(info.most)));
     const grid =
-      movable && info.latent.size > 1
+      movable && info.latent.size > 1 && side > 1
         ? new vk.Sheet(ctx, {
             label: "Manifold: pictures decoded all over the plane",
             gap: 1,
             onpick: (index, event) => {
-              const side = manifold.u.length;
               moveTo(map.lift(manifold.u[index % side], manifold.v[Math.floor(index / side)]), event);
             },
           })
@@ -284,7 +294,7 @@
           const key = JSON.stringify([planes.axes, ctx.place.y, map.beside(ctx.place.z)]);
           if (key === besides) return;
           besides = key;
-          over.ask({ axes: planes.axes, ...request(), side: 15 });
+          over.ask({ axes: planes.axes, ...request(), side });
         }),
       250,
       ctx.signal,
@@ -307,7 +317,7 @@
     const showPoints = () =>
       ctx.later("points", async () => {
         const axes = planes.axes;
-        const reply = await ctx.points(axes, ctx.place.y);
+        const reply = await ctx.points(axes);
         if (ctx.signal.aborted || JSON.stringify(axes) !== JSON.stringify(planes.axes)) return;
         if (reply.error) {
           ctx.tell(reply.error);
@@ -374,19 +384,34 @@
         ),
       ),
       vk.explain(
-        "Every dot is one test example, put where the encoder says its code is most likely to be, " +
-          "and coloured by its class. The encoder never saw the classes: where colours keep apart, it " +
-          "found the difference by itself.",
+        ...(info.data.at_hand
+          ? [
+              "Every dot is one test example, put where the encoder says its code is most likely to be" +
+                (info.classes.length ? ", and coloured by its class. " : ".") +
+                (info.classes.length === 0
+                  ? ""
+                  : info.conditional
+                    ? "Encoder and decoder are told the class: a code need not say it again, and the " +
+                      "classes need not lie apart."
+                    : "The encoder never saw the classes: where colours keep apart, it found the " +
+                      "difference by itself."),
+            ]
+          : ["Every dot is a draw from the prior: there are no examples here to be encoded."]),
         "The cursor is a code z. The decoder turns it into the picture on the right, wherever the " +
-          "cursor is: also between the dots, where no example ever was.",
-        info.normal
-          ? "Choose a dot: its ellipses are 1 and 2 standard deviations of q(z|x), what the encoder " +
-              "believes the code of this example to be."
-          : "Choose a dot to see the example beside what its code decodes to.",
+          `cursor is: also between the dots${info.data.at_hand ? ", where no example ever was" : ""}.`,
+        ...(info.data.at_hand
+          ? [
+              info.normal
+                ? "Choose a dot: its ellipses are 1 and 2 standard deviations of q(z|x), what the encoder " +
+                  "believes the code of this example to be."
+                : "Choose a dot to see the example beside what its code decodes to.",
+            ]
+          : []),
         info.ordered === "kl"
-          ? "KL, in nats, is how much a dimension tells about the input; the dimensions come in this " +
+          ? "KL, in nats, is how much a dimension tells about the input" +
+              `${info.data.at_hand ? "" : ", here about the model's own samples"}; the dimensions come in this ` +
               "order. One with a KL near zero is idle."
-          : "The dimensions come in the order of the spread of the codes along them.",
+          : "The dimensions come in the order of how much codes vary along them.",
       ),
       sliders
         ? vk.section(

@@ -38,7 +38,7 @@
       );
     }
 
-    show(terms, note) {
+    show(terms, note = "", draws = 0) {
       const digits = (value) => vk.number(value, Math.abs(value) < 100 ? 2 : 1);
       this.total.textContent = terms ? digits(terms.nelbo) : "–";
       this.reconstruction.textContent = terms ? digits(terms.reconstruction) : "–";
@@ -49,7 +49,8 @@
       this.right.style.flexGrow = fits ? terms.kl : 0;
       const sentence = terms
         ? `${digits(terms.nelbo)} nats: describing the input given its code takes ` +
-          `${digits(terms.reconstruction)}, the code itself ${digits(terms.kl)}.`
+          `${digits(terms.reconstruction)}, the code itself ${digits(terms.kl)}` +
+          `${draws > 1 ? `, on average over ${draws} draws of z` : ""}.`
         : "In nats: how much of a surprise the input is, and how much its code costs.";
       this.note.textContent = [sentence, note].filter(Boolean).join(" ");
     }
@@ -142,7 +143,7 @@
               : "reconstruction"
             : "reconstruction, from a draw of q(z|x)",
         );
-        terms.show(reply.terms, reply.terms_note);
+        terms.show(reply.terms, reply.terms_note, reply.draws);
         notes.show(reply.notes ?? []);
         if (reply.number !== null) examples.say(reply.number);
         const y = info.conditional ? (reply.y ?? ctx.place.y) : null;
@@ -255,7 +256,7 @@
     const showPoints = () =>
       ctx.later("points", async () => {
         const axes = planes.axes;
-        const reply = await ctx.points(axes, ctx.place.y);
+        const reply = await ctx.points(axes);
         if (ctx.signal.aborted || JSON.stringify(axes) !== JSON.stringify(planes.axes)) return;
         if (reply.error) {
           ctx.tell(reply.error);
@@ -353,7 +354,8 @@
         "The negative ELBO says in nats how badly the model does on this input: the reconstruction " +
           "term is how surprising the input is given its code, the KL term how far q(z|x) is from the " +
           "prior, the price of the code. The lower the sum, the better. A drawing that is nothing like " +
-          "the data has a high one.",
+          "the data has a high one. The terms are means over draws of z of their own: drawing z from q " +
+          "changes the picture, and not them.",
       ),
     );
   };

@@ -3,14 +3,12 @@
   "use strict";
   const vk = window.vaekit;
   const { h } = vk;
-  const frames = 49;
-  const shown = 9;
 
   // One input of several: an example, a class's mean, a drawing, a file, or where the cursor is.
   vk.Slot = class {
-    constructor(ctx, { label, onchange, means = false, box = 132 }) {
-      const { info } = ctx;
-      Object.assign(this, { ctx, onchange, source: null });
+    constructor(ctx, { label, onchange, told, means = false, box = 132 }) {
+      const info = { ...ctx.info, most_bytes: Math.floor(ctx.info.most_bytes / 3) }; // up to three files go along
+      Object.assign(this, { ctx, onchange, told, source: null, words: "" });
       this.picture = new vk.Picture(`Picture of ${label}`, box, info.picture);
       this.figure = vk.figure(this.picture, "");
       const set = (source, words, event) => this.set(source, words, event);
@@ -39,6 +37,7 @@
               if (!padPlace.childElementCount) {
                 const pad = new vk.Pad(ctx, {
                   label: `Pad for ${label}`,
+                  info,
                   chooser: false,
                   onchange: (next, event) => {
                     if (next) set(next instanceof vk.Pad ? next.source() : next, "your drawing", event);
@@ -74,9 +73,24 @@
       );
     }
 
-    set(source, words, event = null) {
-      this.source = source;
-      this.figure.say(words);
+    // An example is told its own class; anything else the class that was picked.
+    get asks() {
+      return this.ctx.info.conditional && this.source !== null && !("test" in this.source);
+    }
+
+    // The class that the model is told, null where it is told none.
+    get y() {
+      return this.asks ? this.told.y : this.ctx.info.conditional ? this.label : null;
+    }
+
+    say(more = "") {
+      const told = this.asks ? `told ${vk.nameOfClass(this.ctx.info, this.y)}` : "";
+      this.figure.say([this.words, more, told].filter(Boolean).join(" · "));
+    }
+
+    set(source, words, event = null, label = null) {
+      Object.assign(this, { source, words, label });
+      this.say();
       if ("mean" in source) this.showMean(source.mean);
       else this.resetMeans();
       this.onchange(event);
@@ -86,7 +100,7 @@
     async random(y = null) {
       const { info } = this.ctx;
       if (info.data.at_hand) {
-        const points = await this.ctx.points(vk.firstAxes(info), this.ctx.place.y);
+        const points = await this.ctx.points(vk.firstAxes(info));
         if (this.ctx.signal.aborted) return;
         if (points.error) {
           this.ctx.tell(points.error);
@@ -95,14 +109,14 @@
         const [numbers, labels] = [vk.integers(points.numbers), vk.shorts(points.y)];
         const all = [...numbers.keys()].filter((i) => y === null || !labels || labels[i] === y);
         const i = all[Math.floor(Math.random() * all.length)] ?? 0;
-        this.set({ test: numbers[i] }, vk.nameOfExample(info, numbers[i], labels?.[i]));
+        this.set({ test: numbers[i] }, vk.nameOfExample(info, numbers[i], labels?.[i]), null, labels?.[i]);
         return;
       }
       const reply = await this.ctx.patiently("samples", {
         n: 1,
         seed: vk.seed(),
         temperature: 1,
-        y: this.ctx.place.y,
+        y: info.conditional ? this.told.y : null,
         source: "prior",
       });
       if (this.ctx.signal.aborted) return;
@@ -110,6 +124,9 @@
       else this.set({ code: reply.z[0] }, "a draw from the prior");
     }
   };
+
+  // The class to send along: only where one of them is told it.
+  const picked = (slots, told) => (slots.some((slot) => slot.asks) ? told.y : null);
 
   const pick = (pictures, indices) => {
     const size = pictures.w * pictures.h * pictures.c;
@@ -119,21 +136,25 @@
     return { ...pictures, n: indices.length, bytes };
   };
 
-  const walk = (ctx) => {
+  const walk = (ctx, told) => {
     const { info } = ctx;
+    const frames = Math.min(49, info.most);
+    const shown = Math.min(9, frames);
     let reply = null;
     let at = 0;
     const big = new vk.Picture("The picture between A and B", 280, info.picture);
     const where = h("output", { class: "vk-value" }, "0.00");
     const notes = new vk.Notes();
     const strip = new vk.Sheet(ctx, {
-      label: "Nine steps from A to B",
+      label: `${shown === 9 ? "Nine" : shown} steps from A to B`,
       gap: 3,
       onpick: (index) => go((index * (frames - 1)) / (shown - 1)),
     });
+    strip.element.style.maxWidth = `${shown * 140}px`;
     const remember = vk.rest(
       () => {
-        if (reply?.z?.[at]) vk.move(ctx.model, { z: reply.z[at] });
+        const y = (at < frames / 2 ? a : b).y; // between two classes that of the nearer end
+        if (reply?.z?.[at]) vk.move(ctx.model, { z: reply.z[at], y });
         ctx.announce(`Interpolated at t ${vk.number(at / (frames - 1))}.`);
       },
       400,
@@ -193,7 +214,7 @@
       "Save GIF",
       async () => {
         save.disabled = true;
-        const answer = await ctx.patiently("gif", { a: a.source, b: b.source, y: ctx.place.y, frames });
+        const answer = await ctx.patiently("gif", { a: a.source, b: b.source, y: picked([a, b], told), frames });
         if (ctx.signal.aborted) return;
         save.disabled = false;
         ctx.tell(answer.error ?? "");
@@ -207,8 +228,13 @@
 
     const stream = ctx.stream("interpolate", (answer) => {
       reply = answer;
-      a.picture.show(answer.a);
-      b.picture.show(answer.b);
+      for (const [slot, x, decoded] of [
+        [a, answer.x_a, answer.a],
+        [b, answer.x_b, answer.b],
+      ]) {
+        slot.picture.show(x ?? decoded);
+        slot.say(x ? "" : "as decoded");
+      }
       strip.show(
         pick(
           answer.pictures,
@@ -221,20 +247,15 @@
       go(at);
     });
     const ask = (event) => {
-      if (a.source && b.source) stream.ask({ a: a.source, b: b.source, y: ctx.place.y, frames }, event);
+      if (a.source && b.source) stream.ask({ a: a.source, b: b.source, y: picked([a, b], told), frames }, event);
     };
-    const a = new vk.Slot(ctx, { label: "A", onchange: ask });
-    const b = new vk.Slot(ctx, { label: "B", onchange: ask });
-    const classes = info.conditional
-      ? vk.classPicker(info, ctx.place.y, (y) => {
-          vk.move(ctx.model, { y });
-          ask();
-        })
-      : null;
+    const a = new vk.Slot(ctx, { label: "A", onchange: ask, told });
+    const b = new vk.Slot(ctx, { label: "B", onchange: ask, told });
+    told.asks.push(() => [a, b].some((slot) => slot.asks) && ask());
     vk.on("theme", () => strip.draw(), ctx.signal);
     ctx.later("first", () => {
       const n = info.classes.length;
-      const first = n > 1 && info.data.at_hand && !info.conditional ? Math.floor(Math.random() * n) : null;
+      const first = n > 1 && info.data.at_hand ? Math.floor(Math.random() * n) : null;
       a.random(first);
       b.random(first === null ? null : (first + 1 + Math.floor(Math.random() * (n - 1))) % n);
     });
@@ -260,20 +281,24 @@
         ),
         b.element,
       ),
-      classes?.element,
       strip.element,
       notes.element,
     );
   };
 
-  const arithmetic = (ctx) => {
+  // Whether classes have a mean code.
+  const means = (info) => info.classes.length > 1 && !info.conditional && info.data.at_hand;
+
+  const arithmetic = (ctx, told) => {
     const { info } = ctx;
-    const means = info.classes.length > 1 && !info.conditional && info.data.at_hand;
     let amount = 1;
     const result = new vk.Picture("Picture of a − b + c", 132, info.picture);
+    const resultFigure = vk.figure(result, "result");
     const stream = ctx.stream("arithmetic", (reply) => {
       slots.forEach((slot, k) => slot.picture.show(reply.pictures, k));
+      slots.forEach((slot) => slot.say());
       result.show(reply.pictures, 3);
+      resultFigure.say(info.conditional ? `result · told ${vk.nameOfClass(info, slots[2].y)}` : "result");
       toMap.disabled = false;
       z = reply.z;
       ctx.announce(`The result with amount ${vk.number(amount)} is shown.`);
@@ -281,10 +306,11 @@
     let z = null;
     const ask = (event) => {
       if (slots.every((slot) => slot.source)) {
-        stream.ask({ a: slots[0].source, b: slots[1].source, c: slots[2].source, y: ctx.place.y, amount }, event);
+        stream.ask({ a: slots[0].source, b: slots[1].source, c: slots[2].source, y: picked(slots, told), amount }, event);
       }
     };
-    const slots = ["a", "b", "c"].map((label) => new vk.Slot(ctx, { label, onchange: ask, means }));
+    const slots = ["a", "b", "c"].map((label) => new vk.Slot(ctx, { label, onchange: ask, told, means: means(info) }));
+    told.asks.push(() => slots.some((slot) => slot.asks) && ask());
     const value = h("output", { class: "vk-value" }, "1.00");
     const slider = vk.range({
       label: "Amount",
@@ -298,12 +324,12 @@
         ask(event);
       },
     });
-    const toMap = vk.button("Send to Explore", () => z && vk.move(ctx.model, { z, example: null }), {
+    const toMap = vk.button("Send to Explore", () => z && vk.move(ctx.model, { z, y: slots[2].y, example: null }), {
       disabled: true,
       title: "Put the cursor on this code",
     });
     ctx.later("arithmetic", () => {
-      if (means) {
+      if (means(info)) {
         slots[0].set({ mean: 1 }, `mean of ${vk.nameOfClass(info, 1)}`);
         slots[1].set({ mean: 0 }, `mean of ${vk.nameOfClass(info, 0)}`);
         slots[2].random(0);
@@ -323,7 +349,7 @@
         "div",
         { class: "vk-slot", role: "group", "aria-label": "The result" },
         h("h4", {}, "c + amount · (a \u2212 b)"),
-        vk.figure(result, "result").element,
+        resultFigure.element,
         h("label", { class: "vk-brush" }, h("span", { class: "vk-label" }, "Amount"), slider, value),
         h("div", { class: "vk-row" }, toMap),
       ),
@@ -339,24 +365,51 @@
         h("p", {}, info.why_not || "Between codes of this model there is nothing to show."),
       );
     }
+    const told = { y: ctx.place.y, asks: [] };
+    const classes = info.conditional
+      ? vk.classPicker(
+          info,
+          told.y,
+          (y) => {
+            told.y = y;
+            told.asks.forEach((ask) => ask());
+          },
+          info.data.at_hand ? "Class told, of drawings, files and codes" : "Class told",
+        )
+      : null;
     return h(
       "div",
       { class: "vk-content" },
-      vk.section("From A to B", info.data.at_hand ? null : info.data.why, walk(ctx)),
+      classes ? h("div", { class: "vk-bar" }, classes.element) : null,
+      vk.section("From A to B", info.data.at_hand ? null : info.data.why, walk(ctx, told)),
       vk.explain(
         "A and B are encoded, and the decoder is shown the codes on the way between them. Mixing the " +
           "two pictures themselves would fade one into the other; mixing their codes makes one become " +
-          "the other, if latent space is in good order.",
+          "the other, if latent space is in good order. A and B are shown as the model sees them; the " +
+          "strip begins and ends with what their codes decode to.",
+        ...(info.conditional
+          ? [
+              info.data.at_hand
+                ? "Test examples are told their own class, anything else the class that is picked above. " +
+                  "Where A and B are told different classes, what the decoder is told goes evenly from one " +
+                  "to the other, as the code does."
+                : "All are told the class that is picked above.",
+            ]
+          : []),
         "Far from the middle of the prior a straight way may pass where no example's code is: what " +
           "is decoded there is a guess.",
       ),
       (info.latent.support ?? "real") === "real"
         ? vk.section(
             "a \u2212 b + c",
-            "What a has more than b is added to c. The mean of a class's codes stands for what its " +
-              "members have in common: with the means of two classes, c changes class and keeps its style, " +
-              "where latent space is that orderly.",
-            arithmetic(ctx),
+            "What a has more than b is added to c; all four pictures are decoded. " +
+              (info.conditional
+                ? "The class is no part of the code: the result is told that of c, and what is added is style."
+                : means(info)
+                  ? "The mean of a class's codes stands for what its members have in common: with the means " +
+                    "of two classes, c changes class and keeps its style, where latent space is that orderly."
+                  : ""),
+            arithmetic(ctx, told),
           )
         : null,
     );

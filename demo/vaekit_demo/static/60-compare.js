@@ -9,6 +9,10 @@
     let source = null;
     let y = 0;
     const conditional = sides.find(({ info }) => info.conditional);
+    const names = sides.map(({ info }) => info.data.name);
+    const apart =
+      names[0] === names[1] ? "" : `The two know different data (${names.join(", ")}): test examples are each from its own.`;
+    caption.textContent = apart;
     for (const side of sides) {
       const { info } = side;
       side.x = new vk.Picture(`What ${info.title} sees`, 168, info.picture);
@@ -20,13 +24,14 @@
       side.seen = vk.figure(side.x, "what it sees");
       side.look = new vk.Newest(
         (request) => ctx.call("look", { ...request, source: vk.sourceOf(request.source) }, info.key),
-        (reply) => {
+        (reply, request) => {
           side.notes.show(reply.error ? [reply.error] : (reply.notes ?? []));
-          side.reply = reply.error ? null : reply;
-          if (!reply.error && source !== null) {
+          side.reply = reply.error || source === null ? null : reply;
+          side.of = request.source;
+          if (side.reply) {
             side.x.show(reply.x);
             side.again.show(reply.again);
-            side.terms.show(reply.terms, reply.terms_note);
+            side.terms.show(reply.terms, reply.terms_note, reply.draws);
             const name = vk.nameOfExample(info, reply.number, reply.label);
             side.seen.say(name ? `what it sees: ${name}` : "what it sees");
             if (side === left && reply.number !== null) examples.say(reply.number);
@@ -42,15 +47,24 @@
         side.notes.element,
       );
     }
-    const bound = ({ reply }) => reply?.terms && (reply.terms.bound ?? !reply.terms_note);
+    // Of bounds only those of one thing, for one input, say which is better.
+    const [one, other] = sides.map(({ info }) => info.bound);
+    const comparable = one && one === other && !apart && String(left.info.shape) === String(right.info.shape);
     const mark = () => {
-      const same = left.info.data.name === right.info.data.name && String(left.info.shape) === String(right.info.shape);
-      const both = same && bound(left) && bound(right);
-      for (const [side, other] of [
+      if (left.reply && right.reply && left.of !== right.of) return;
+      const terms = left.reply?.terms && right.reply?.terms;
+      const both = terms && comparable && !left.reply.terms_note && !right.reply.terms_note;
+      caption.textContent = [
+        apart,
+        terms && one && other && one !== other ? `These two numbers are of different things: ${one}, and ${other}.` : "",
+      ]
+        .filter(Boolean)
+        .join(" ");
+      for (const [side, beside] of [
         [left, right],
         [right, left],
       ]) {
-        side.badge.hidden = !(both && side.reply.terms.nelbo < other.reply.terms.nelbo);
+        side.badge.hidden = !(both && side.reply.terms.nelbo < beside.reply.terms.nelbo);
       }
       if (both) {
         ctx.announce(
@@ -73,7 +87,7 @@
           side.again.clear();
           side.terms.show(null);
           side.reply = null;
-          side.badge.hidden = true;
+          mark();
         }
     };
     const pad = new vk.Pad(ctx, { label: "Pad: the same drawing for both models", onchange: take, info: left.info });
@@ -98,10 +112,6 @@
           "Class told, of drawings and files",
         )
       : null;
-    caption.textContent =
-      left.info.data.name === right.info.data.name
-        ? ""
-        : `The two know different data (${left.info.data.name}, ${right.info.data.name}): test examples are each from its own.`;
     if (vk.tests(fewest)) take({ test: number() });
     return h("div", { class: "vk-column" }, h("h3", {}, "The same input"), pad.element, examples.element, classes?.element);
   };
@@ -112,12 +122,13 @@
     let y = 0;
     const conditional = sides.find(({ info }) => info.conditional);
     const tempered = sides.every(({ info }) => info.temperature);
+    const n = Math.min(16, ...sides.map(({ info }) => info.most));
     for (const side of sides) {
       side.sheet = new vk.Sheet(ctx, { label: `Samples of ${side.info.title}`, gap: 2 });
       side.samples = ctx.stream(
         "samples",
         (reply) => {
-          side.sheet.show(reply.pictures, 5);
+          side.sheet.show(reply.pictures, Math.ceil(Math.sqrt(n)));
           ctx.announce(`Samples with seed ${seed} shown.`);
         },
         side.info.key,
@@ -126,7 +137,7 @@
     }
     const ask = (event) =>
       sides.forEach(({ samples, info }) =>
-        samples.ask({ n: 25, seed, temperature, y: info.conditional ? y : null, source: "prior" }, event),
+        samples.ask({ n, seed, temperature, y: info.conditional ? y : null, source: "prior" }, event),
       );
     const input = h("input", {
       type: "number",
@@ -231,7 +242,7 @@
     const map = new vk.LatentMap(view, { label: `Latent map of ${left.title}`, onmove: move });
     const planes = vk.axesPicker(view, () => points());
     const points = async () => {
-      const reply = await ctx.points(planes.axes, left.conditional ? y : null, left.key);
+      const reply = await ctx.points(planes.axes, left.key);
       if (ctx.signal.aborted) return;
       if (reply.error) ctx.tell(reply.error);
       else {
@@ -337,9 +348,10 @@
       caption,
       h("div", { class: "vk-compare" }, controls, side(0), side(1)),
       vk.explain(
-        "Same input: each model encodes and decodes it. Of two models of the same data the one with " +
-          "the lower negative ELBO describes this input better; a few nats on one input say little, " +
-          "the mean over the test set is on the Model tab.",
+        "Same input: each model encodes and decodes it. Where both bounds are of one thing, the model " +
+          "with the lower negative ELBO describes this input better; a few nats on one input say little, " +
+          "the mean over the test set is on the Model tab. A bound of log p(x|y), of a model that is told " +
+          "the class, is none of log p(x): the class itself has a price that it does not count.",
         "Same seed: what each makes of draws from its prior. Same z: one code, decoded by both.",
       ),
     );

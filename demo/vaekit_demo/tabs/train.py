@@ -73,7 +73,7 @@ def train(gallery: Gallery, chosen: gr.Dropdown) -> None:
     (
         begin.click(trained, asks, shows, concurrency_limit=2, **how)
         .success(lambda: gallery.named, None, known, **how)
-        .success(None, known, None, js="(models) => { vaekit.add(models.at(-1)); }", **how)
+        .success(None, [known, chosen], None, js=_ADDED, **how)
     )
     halt.click(stop.set, None, None, api_visibility="private")
 
@@ -108,6 +108,7 @@ def _view(progress: Progress, gallery: Gallery) -> list[Any]:
     ]
 
 
+_ADDED = "(models, key) => { vaekit.add(models.find((model) => model.key === key) ?? models.at(-1)); }"
 _EMPTY = '<p class="vk-quiet">Curves, and samples after each epoch, appear here.</p>'
 _TERMS = {"nelbo": "negative ELBO", "reconstruction": "reconstruction", "kl": "KL"}
 

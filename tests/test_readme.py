@@ -3,10 +3,12 @@
 import os
 import re
 import shlex
+import socket
 import struct
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,10 @@ def test_every_command_runs(place: Path) -> None:
             continue
         else:
             assert Path(program).name == "vaekit"
+        ran += 1
+        if arguments[0] == "demo":
+            assert _served(place, arguments) == 0
+            continue
         done = subprocess.run(
             [sys.executable, "-m", "vaekit", *arguments],
             cwd=place,
@@ -62,8 +68,20 @@ def test_every_command_runs(place: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-        ran += 1
     assert ran == len([c for c in _commands() if not c.startswith("pip")]) >= 8
+
+
+def _served(place: Path, arguments: list[str]) -> int:
+    """The exit code of what serves a page, once that was there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        command = [sys.executable, "-m", "vaekit", *arguments, "--port", str(free.getsockname()[1])]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        with urllib.request.urlopen(server.stdout.readline().strip(), timeout=60) as page:
+            assert page.status == 200
+        server.terminate()
+        return server.wait(30)
 
 
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,7 @@ def serve(shown: Sequence[Shown], host: str, port: int, *, mcp: bool = False, te
     finally:
         workers.close()
         blocks.close(verbose=False)
+        workers.close(wait=True)
         processing_utils.async_ssrf_protected_download, constants.HF_HUB_DISABLE_TELEMETRY = fetch, telemetry
         torch.set_num_threads(threads)
 

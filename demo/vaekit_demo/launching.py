@@ -7,11 +7,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from vaekit import VAE, ConfigError, DataError, Examples, VaekitError, inputs, load
 from vaekit.errors import short
@@ -35,7 +35,7 @@ def launch(
 ) -> None:
     """Serve the demo of some models until it is stopped by Ctrl-C or SIGTERM.
 
-    Nothing but models is ever downloaded: where their test data are not at hand, the page shows the model's own samples.
+    Nothing but models is ever downloaded: where their test data are not at hand, the page shows draws from the prior.
 
     Args:
         models: runs, model folders or repos on the Hub.
@@ -63,9 +63,10 @@ def launch(
         shown = _shown(names, data_root)
         from vaekit_demo.app import serve
 
-        with serve(shown, address, chosen, mcp=mcp, teaching=train and address in LOOPBACK) as url, _stopped() as stopped:
+        teaching = train and address in LOOPBACK
+        with _stoppable() as wait, serve(shown, address, chosen, mcp=mcp, teaching=teaching) as url:
             (ready or _print)(url)
-            stopped.wait()
+            wait()
 
 
 MOST_MODELS = 16
@@ -215,20 +216,33 @@ def _unwound() -> Iterator[None]:
 
 
 @contextmanager
-def _stopped() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; handlers are put back after."""
-    event = threading.Event()
+def _stoppable() -> Iterator[Callable[[], None]]:
+    """A block that is given what waits for Ctrl-C or SIGTERM, and is left in peace by them; handlers are put back after.
+
+    A handler does no more than note it, since locks may be held where it runs.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield _for_ever
         return
-    before: dict[signal.Signals, Any] = {}
+    noted: list[int] = []
+
+    def wait() -> None:
+        while not noted:
+            time.sleep(0.1)
+
+    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in _STOPPING}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda *_: event.set())
-        yield event
+        yield wait
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _for_ever() -> None:
+    threading.Event().wait()
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def _print(url: str) -> None:

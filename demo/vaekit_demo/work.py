@@ -75,11 +75,15 @@ class Workers:
         """Have a model's survey made, for whoever asks for it first."""
         self._surveying.submit(self._surveyed, shown)
 
-    def close(self) -> None:
-        """Take nothing more; what is being worked on is left to end."""
+    def close(self, wait: bool = False) -> None:
+        """Take nothing more.
+
+        Args:
+            wait: for what is being worked on.
+        """
         self._closed = True
         for threads in (self._quick.threads, self._long.threads, self._surveying):
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.shutdown(wait=wait, cancel_futures=True)
 
     async def _awaited(self, future: "asyncio.Future[Result]") -> Result:
         try:

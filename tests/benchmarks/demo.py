@@ -3,7 +3,7 @@
     python tests/benchmarks/demo.py MODEL [SECONDS]
 
 Starts `vaekit demo MODEL` three times and says how long each took to answer; then drags the cursor over the map in Chromium for
-some seconds, as fast as events can be sent, and says how long each picture took to be painted after the event that asked for it.
+some seconds, 60 events a second, and says how long each picture took to be painted after the event that asked for it.
 """
 
 import argparse
@@ -31,7 +31,8 @@ def served(model: str) -> Iterator[tuple[str, float]]:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     begin = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-m", "vaekit", "demo", model, "--port", str(port)], stdout=subprocess.DEVNULL) as process:
+    command = [sys.executable, "-m", "vaekit", "demo", model, "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             while True:
                 try:
@@ -60,6 +61,7 @@ def dragged(page: Page, seconds: float) -> tuple[int, int, list[float]]:
         across, down = 0.5 + 0.3 * math.cos(3 * t), 0.45 + 0.3 * math.sin(2 * t)
         page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
         events += 1
+        page.wait_for_timeout(max(0.0, 1000 * (begin + events / 60 - time.perf_counter())))
     page.mouse.up()
     latencies = page.evaluate("[...vaekit.stats.latencies]")
     return events, page.evaluate("vaekit.stats.pictures") - before, latencies

@@ -45,6 +45,13 @@ sys.addaudithook(_watched)
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them go to one worker, and share its server and its browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("demo"))
+
+
 @dataclass
 class Served:
     """A `vaekit demo` that is running.
@@ -167,7 +174,7 @@ def serving() -> Callable[..., Any]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model of two dimensions, and one of four that is told the class."""
     folder = tmp_path_factory.mktemp("runs")
-    how: dict[str, Any] = {"epochs": 8, "batch_size": 64, "lr": 2e-3, "device": "cpu", "progress": False, "seed": 1}
+    how: dict[str, Any] = {"epochs": 5, "batch_size": 64, "lr": 2e-3, "device": "cpu", "progress": False, "seed": 1}
     binary = {"binarize": "dynamic"}
     vaekit.fit("digits", data_options=binary, latent={"features": 2}, output=folder, name="plain", **how)
     vaekit.fit("digits", data_options=binary, context="labels", latent={"features": 4}, output=folder, name="told", **how)
@@ -215,7 +222,13 @@ window.fetch = async (where, how) => {
   const {now, most} = window.inFlight;
   now[name] = (now[name] ?? 0) + 1;
   most[name] = Math.max(most[name] ?? 0, now[name]);
-  try { return await fetched(where, how); } finally { now[name]--; }
+  try {
+    const reply = await fetched(where, how);
+    if (name) await reply.clone().arrayBuffer();
+    return reply;
+  } finally {
+    now[name]--;
+  }
 };
 """
 """How many calls of each kind are on their way, and the most that ever were."""
@@ -276,6 +289,20 @@ class Visit:
             assert time.monotonic() < end, f"not within {seconds} s: {what}"
             self.page.wait_for_timeout(20)
         return value
+
+    def settle(self) -> None:
+        """Wait until no call is on its way, nor any that follows from its answer."""
+        still = """() => new Promise((done) => {
+          let quiet = 0;
+          const look = () => {
+            const calls = Object.entries(inFlight.now).filter(([name, number]) => name && number);
+            quiet = calls.length ? 0 : quiet + 1;
+            if (quiet > 5) done(true);
+            else setTimeout(look, 20);
+          };
+          look();
+        })"""
+        self.page.evaluate(still)
 
     def tab(self, name: str) -> Any:
         """Open a tab, also one that has no room in the row; what is in it."""

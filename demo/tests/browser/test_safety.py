@@ -126,6 +126,7 @@ def test_training_is_offered_on_loopback(config: Any) -> None:
     assert {"vk-train-button", "vk-stop-button"} <= _elements(config)
 
 
+@pytest.mark.slow
 def test_on_every_address(serving: Any, runs: dict[str, Path], tmp_path: Path) -> None:
     """A server for everybody: without training, clean after seconds, and gone on Ctrl-C though somebody is there."""
     with serving(tmp_path, str(runs["plain"]), "--host", "0.0.0.0", python=["-c", _OPEN]) as one:

@@ -815,14 +815,22 @@ def test_a_space_loads_the_model_at_its_commit(hub: Any, run: vaekit.Run) -> Non
 def test_the_page_of_a_space_launches_the_demo_of_the_model(
     hub: Any, make: Callable[..., vaekit.VAE], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it launches is a reference by which the model can be loaded."""
+    """What it launches is a reference by which the model can be loaded; its pages ask nothing more of the Hub."""
+    from vaekit_demo import about, launching
+
     model = make(context={"name": "labels", "classes": 3}, likelihood="gaussian")
     pushed = publish.push(model, "alice/model", license="mit")
     space.push("alice/model", pushed.commit, model.config)
     launched: list[str] = []
     monkeypatch.setitem(sys.modules, "vaekit_demo", SimpleNamespace(launch=launched.extend))
     exec(compile(_there(hub, "alice/model", "spaces")[0]["app.py"], "app.py", "exec"), {"__name__": "__main__"})
-    assert [vaekit.load(name).source for name in launched] == [f"alice/model@{pushed.commit}"]
+    (shown,) = launching._shown(launched, None)
+    assert (shown.title, shown.origin.load) == ("alice/model", f"alice/model@{pushed.commit}")
+    asked = len(hub.state.log)
+    assert shown.survey.numbers is None
+    assert "not on this server" in shown.why
+    assert f"alice/model@{pushed.commit}" in about.loading(shown) + about.metrics(shown)
+    assert len(hub.state.log) == asked
 
 
 def test_a_space_of_a_model_that_is_there_pushes_no_model(hub: Any, make: Callable[..., vaekit.VAE]) -> None:

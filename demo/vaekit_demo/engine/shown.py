@@ -84,6 +84,11 @@ class Shown:
         find: gives held-out examples of what it was trained on, prepared as they were then, when they are first needed; or
             raises a VaekitError that says why there are none.
         origin: where it is from.
+
+    Attributes:
+        kind: what its data are shown as.
+        size: how many numbers a code has.
+        most: how many of its pictures are decoded for one answer.
     """
 
     def __init__(
@@ -99,6 +104,8 @@ class Shown:
         self.shape = model.data_shape
         self.kind: Kind = kind_of(self.shape)
         self.size = prod(model.latent.out_shape)
+        numbers = max(prod(self.shape), pictures(torch.zeros(1, *self.shape)).size)
+        self.most = max(4, _MOST_DECODED // numbers)
         self._find = find
         self._lock = RLock()
         self._found: tuple[Examples | None, str] | None = None
@@ -160,11 +167,6 @@ class Shown:
         if not isinstance(base, Normal) or not fixed or not self._code_is_root:
             return None
         return base.loc.flatten().float().cpu(), base.scale.flatten().float().cpu()
-
-    @property
-    def most(self) -> int:
-        """How many of its pictures are decoded for one answer."""
-        return max(4, _MOST_DECODED // max(prod(self.shape), prod(pictures(torch.zeros(1, *self.shape)).shape)))
 
     @property
     def span(self) -> tuple[float, float]:

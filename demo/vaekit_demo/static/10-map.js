@@ -659,6 +659,16 @@
 
   vk.firstAxes = (info) => (info.latent.size <= 2 || !info.dims.length ? null : [info.dims[0].i, info.dims[1].i]);
 
+  // The points of the plane that is chosen, unless another is by the time they come.
+  vk.pointsOf = (ctx, planes, show) =>
+    ctx.later("points", async () => {
+      const axes = planes.axes;
+      const reply = await ctx.points(axes);
+      if (ctx.signal.aborted || JSON.stringify(axes) !== JSON.stringify(planes.axes)) return;
+      if (reply.error) ctx.tell(reply.error);
+      else show(reply);
+    });
+
   // Two dimensions, or the PCA of the codes: which plane of latent space a map shows.
   vk.axesPicker = (ctx, onchange) => {
     const { info } = ctx;

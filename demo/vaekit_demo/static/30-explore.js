@@ -315,14 +315,7 @@
     );
 
     const showPoints = () =>
-      ctx.later("points", async () => {
-        const axes = planes.axes;
-        const reply = await ctx.points(axes);
-        if (ctx.signal.aborted || JSON.stringify(axes) !== JSON.stringify(planes.axes)) return;
-        if (reply.error) {
-          ctx.tell(reply.error);
-          return;
-        }
+      vk.pointsOf(ctx, planes, (reply) => {
         map.setBackdrop(null);
         map.setPoints(reply);
         directions.textContent = map.flat

@@ -254,14 +254,7 @@
     });
     const planes = vk.axesPicker(ctx, () => showPoints());
     const showPoints = () =>
-      ctx.later("points", async () => {
-        const axes = planes.axes;
-        const reply = await ctx.points(axes);
-        if (ctx.signal.aborted || JSON.stringify(axes) !== JSON.stringify(planes.axes)) return;
-        if (reply.error) {
-          ctx.tell(reply.error);
-          return;
-        }
+      vk.pointsOf(ctx, planes, (reply) => {
         map.setPoints(reply);
         showPlace();
       });

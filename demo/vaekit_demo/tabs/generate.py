@@ -62,7 +62,7 @@ def generate(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
             await workers.survey(gallery[key])
             return await workers.run(_sampled, gallery, key, n, seed, temperature, source, label)
         except Exception as error:
-            raise gr.Error(spoken(error), print_exception=False, duration=6) from None
+            raise gr.Error(escape(spoken(error)), print_exception=False, duration=6) from None
 
     async def laid_out(key: str) -> list[Any]:
         shown = gallery[key]

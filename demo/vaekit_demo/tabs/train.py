@@ -65,7 +65,7 @@ def train(gallery: Gallery, chosen: gr.Dropdown) -> None:
                     gallery.add(progress.shown)
                 yield _view(progress, gallery)
         except Exception as error:
-            raise gr.Error(spoken(error), print_exception=False) from None
+            raise gr.Error(escape(spoken(error)), print_exception=False) from None
 
     asks = [features, beta, encoder, decoder, epochs, lr, seed]
     shows = [status, curves, samples, begin, halt, chosen]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ class _Page(gr.Blocks):
         try:
             return await super().call_function(*arguments, **named)
         except VaekitError as error:
-            raise gr.Error(spoken(error), print_exception=False) from None
+            raise gr.Error(escape(spoken(error)), print_exception=False) from None
 
 
 _WRONG = "What was sent is not what this takes: /gradio_api/info lists the inputs, and a file is uploaded before it is named."

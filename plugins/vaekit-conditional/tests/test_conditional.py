@@ -55,6 +55,13 @@ def test_labels_that_are_none(given) -> None:
         part.parse(given, 2, NAMES)
 
 
+@pytest.mark.parametrize("given", ["9" * 10_000, "x" * 10_000])
+def test_what_is_far_too_long_is_no_class(given) -> None:
+    with pytest.raises(vaekit.ConfigError) as refused:
+        Labels(classes=3).parse(given, 1, NAMES)
+    assert len(str(refused.value)) < 250
+
+
 def test_without_names_numbers_may_be_text() -> None:
     assert Labels(classes=3).parse("2", 1, ()).tolist() == [2]
 

@@ -66,11 +66,11 @@ class Labels(Context):
         if isinstance(label, str):
             if label in classes:
                 return list(classes).index(label)
-            if label.isdecimal() and int(label) < self.classes:
+            if label.isdecimal() and len(label) < 10 and int(label) < self.classes:
                 return int(label)
         elif isinstance(label, int) and not isinstance(label, bool) and 0 <= label < self.classes:
             return label
-        raise ConfigError(self._wanted(f"there is no {label!r}", classes))
+        raise ConfigError(self._wanted(f"there is no {repr(label)[:80]}", classes))
 
     def _wanted(self, wrong: str, classes: Sequence[str] = ()) -> str:
         named = f" ({', '.join(classes[:12])}{', …' if len(classes) > 12 else ''})" if len(classes) == self.classes else ""

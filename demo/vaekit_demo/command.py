@@ -22,6 +22,8 @@ def demo(
     ] = False,
 ) -> None:
     """Explore models in the browser: the latent map, reconstructions, samples, and the ways between images."""
-    import vaekit_demo
+    from vaekit_demo.importing import uncollected
 
-    vaekit_demo.launch(models, host=host, port=port, mcp=mcp, data_root=data_root, train=not no_train)
+    with uncollected():
+        from vaekit_demo import launch
+    launch(models, host=host, port=port, mcp=mcp, data_root=data_root, train=not no_train)

@@ -18,6 +18,7 @@ from vaekit.errors import short
 from vaekit.io import look, run_of
 from vaekit.runs import Run
 from vaekit_demo.engine.shown import Origin, Shown
+from vaekit_demo.importing import uncollected
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FIRST_PORT, PORTS = 7860, 100
@@ -58,11 +59,10 @@ def launch(
     asked = port if port is not None else _from_environment()
     chosen = _port(address, asked)
     with _unwound(), _kept_clean():
-        import gradio  # noqa: F401 (whose folder for files has been settled, and which takes a second or two)
+        with uncollected():
+            from vaekit_demo.app import serve  # here, since the folder that Gradio keeps files in has been settled now
 
         shown = _shown(names, data_root)
-        from vaekit_demo.app import serve
-
         teaching = train and address in LOOPBACK
         with _stoppable() as wait, serve(shown, address, chosen, mcp=mcp, teaching=teaching) as url:
             (ready or _print)(url)

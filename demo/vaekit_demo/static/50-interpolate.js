@@ -152,7 +152,8 @@
     });
     strip.element.style.maxWidth = `${shown * 140}px`;
     const remember = vk.rest(
-      () => {
+      (before) => {
+        if (ctx.place.z !== before) return; // somebody has moved on
         const y = (at < frames / 2 ? a : b).y; // between two classes that of the nearer end
         if (reply?.z?.[at]) vk.move(ctx.model, { z: reply.z[at], y });
         ctx.announce(`Interpolated at t ${vk.number(at / (frames - 1))}.`);
@@ -180,7 +181,7 @@
       if (!reply) return;
       big.show(reply.pictures, Math.min(at, reply.pictures.n - 1));
       strip.mark(Math.round((at / (frames - 1)) * (shown - 1)));
-      if (!playing) remember();
+      if (!playing) remember(ctx.place.z);
     };
 
     let playing = 0;
@@ -208,7 +209,7 @@
       cancelAnimationFrame(playing);
       playing = 0;
       play.textContent = "Play";
-      remember();
+      remember(ctx.place.z);
     };
     const save = vk.button(
       "Save GIF",

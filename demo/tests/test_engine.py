@@ -79,7 +79,7 @@ def test_values_outside_the_support_are_said_to_make_no_bound(deep: Shown) -> No
 
 def test_a_plane_gives_back_what_lies_on_it(deep: Shown) -> None:
     for axes in (None, "pca", (4, 1)):
-        plane = Plane.through(deep, axes)  # type: ignore[arg-type]
+        plane = Plane.through(deep, axes)
         torch.testing.assert_close(plane.a @ plane.a, torch.tensor(1.0))
         torch.testing.assert_close(plane.a @ plane.b, torch.tensor(0.0))
         z = deep.survey.z[5]

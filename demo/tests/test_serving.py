@@ -237,7 +237,7 @@ def test_one_training_at_a_time() -> None:
     with pytest.raises(ConfigError, match="going on already"):
         next(teach(Lesson(), stop))
     assert stop.is_set()  # which is for the other
-    first.close()  # type: ignore[attr-defined]
+    first.close()
     next(teach(Lesson(epochs=1), stop))
 
 

@@ -54,7 +54,7 @@ def _to_screen(visit: Any, stage: Any) -> Callable[[Tensor], tuple[float, float]
         before = visit.place["z"]
         places.append((share, before))
     (s0, z0), (s1, z1) = places
-    return lambda z: tuple(s0 + (s1 - s0) * (float(z[i]) - z0[i]) / (z1[i] - z0[i]) for i in range(2))  # type: ignore[return-value]
+    return lambda z: tuple(s0 + (s1 - s0) * (float(z[i]) - z0[i]) / (z1[i] - z0[i]) for i in range(2))
 
 
 def test_the_picture_follows_the_cursor(visit: Any, models: dict[str, VAE]) -> None:

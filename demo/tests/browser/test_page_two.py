@@ -34,7 +34,7 @@ def test_from_one_example_to_another(
 
     def code(label: str) -> Tensor:
         said = panel.get_by_role("group", name=label, exact=True).locator("figcaption").inner_text()
-        number, y = map(int, re.match(r"test (\d+) · class (\d)", said).groups())  # type: ignore[union-attr]
+        number, y = map(int, re.match(r"test (\d+) · class (\d)", said).groups())
         assert y == int(digits.y[number])
         return codes[number]
 

@@ -57,7 +57,9 @@ def model_tab(gallery: Gallery, workers: Workers, chosen: gr.Dropdown) -> None:
 
     shows = [heading, parts, metrics, kl, note, code, plugins]
     how: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on([gr.context.Context.root_block.load, chosen.change], told, chosen, shows, **how)  # type: ignore[union-attr]
+    page = gr.context.Context.root_block
+    assert page is not None  # this is called while it is laid out
+    gr.on([page.load, chosen.change], told, chosen, shows, **how)
 
 
 def _told(shown: Shown) -> list[Any]:

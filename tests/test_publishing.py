@@ -831,6 +831,8 @@ def test_the_page_of_a_space_launches_the_demo_of_the_model(
     assert "not on this server" in shown.why
     assert f"alice/model@{pushed.commit}" in about.loading(shown) + about.metrics(shown)
     assert len(hub.state.log) == asked
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert launching._shown(launched, None)[0].origin.load == shown.origin.load
 
 
 def test_a_space_of_a_model_that_is_there_pushes_no_model(hub: Any, make: Callable[..., vaekit.VAE]) -> None:

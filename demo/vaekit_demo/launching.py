@@ -101,10 +101,17 @@ def _origin(name: str, model: VAE) -> Origin:
     if run is not None:
         return Origin(_named(run), measured=tuple(_of_run(Run(run))))
     if model.source and not Path(model.source).exists():
-        reported = look(model.source).reported
-        rows = [(what, f"{value:g}", f"reported on its card, of {data}") for data, what, value in reported]
-        return Origin(model.source, measured=tuple(rows))
+        return Origin(model.source, measured=tuple(_reported(model.source)))
     return Origin(_named(Path(name)))
+
+
+def _reported(source: str) -> list[tuple[str, str, str]]:
+    """What the card on the Hub says was measured; nothing where the Hub cannot be asked, as the model can be shown without."""
+    try:
+        reported = look(source).reported
+    except VaekitError:
+        return []
+    return [(what, f"{value:g}", f"reported on its card, of {data}") for data, what, value in reported]
 
 
 def _named(folder: Path) -> str:

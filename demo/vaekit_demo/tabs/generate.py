@@ -108,7 +108,7 @@ def _image(file: bytes, what: str, name: str) -> str:
 
 def _code(shown: Shown, asks: Samples) -> str:
     if asks.source == "posterior":
-        return "# what is drawn from the prior: model.sample"
+        return "# model.sample draws from the prior: choose it above to see the call"
     parts = [str(asks.n)]
     if asks.y is not None:
         parts.append(f"y={shown.classes[asks.y]!r}")

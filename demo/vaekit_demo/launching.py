@@ -59,10 +59,10 @@ def launch(
     asked = port if port is not None else _from_environment()
     chosen = _port(address, asked)
     with _unwound(), _kept_clean():
+        shown = _shown(names, data_root)
         with uncollected():
             from vaekit_demo.app import serve  # here, since the folder that Gradio keeps files in has been settled now
 
-        shown = _shown(names, data_root)
         teaching = train and address in LOOPBACK
         with _stoppable() as wait, serve(shown, address, chosen, mcp=mcp, teaching=teaching) as url:
             (ready or _print)(url)

@@ -21,7 +21,7 @@ from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.evaluation import bound
 from vaekit.fitting import resume
-from vaekit.training import Trainer
+from vaekit.trainer import Trainer
 
 SMALL: dict[str, Any] = {
     "encoder": {"hidden": [16]},
@@ -111,23 +111,28 @@ def test_the_best_model_is_kept_not_the_last(tmp_path: Path) -> None:
     assert bound(run.model, Batches(data.validation, 128), seed=0)["nelbo"] == pytest.approx(min(validation), abs=1e-3)
 
 
-def test_stopping_and_continuing_ends_with_the_same_weights(run: vaekit.Run, tmp_path: Path, monkeypatch) -> None:
-    """Stopped in the second epoch, after a checkpoint of the first."""
-    monkeypatch.setattr("vaekit.fitting._SECONDS_BETWEEN_CHECKPOINTS", 0)
-    steps = 0
+def _signalled(monkeypatch: pytest.MonkeyPatch, step: int, *signals: int) -> None:
+    """Have a run signal itself in a step."""
     original = Trainer._batch
 
-    def interrupted(self: Trainer, *args: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == 18:
-            raise KeyboardInterrupt
+    def batch(self: Trainer, *args: Any) -> None:
+        if self.steps == step:
+            for number in signals:
+                signal.raise_signal(number)
         original(self, *args)
 
+    monkeypatch.setattr(Trainer, "_batch", batch)
+
+
+def test_stopping_and_continuing_ends_with_the_same_weights(run: vaekit.Run, tmp_path: Path, monkeypatch) -> None:
+    """Stopped by Ctrl-C in the second epoch."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_batch", interrupted)
+        _signalled(patch, 17, signal.SIGINT)
         stopped = vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert stopped.status == "interrupted"
+    assert [path.name for path in (stopped.path / "checkpoints").iterdir()] == ["000000018"]
     assert vaekit.load(stopped.path).sample(1).shape == (1, 1, 8, 8)
     assert stopped.trained
     assert stopped.tested
@@ -141,17 +146,30 @@ def test_stopping_and_continuing_ends_with_the_same_weights(run: vaekit.Run, tmp
     assert continued.pictures == continued.figures
 
 
-def test_ctrl_c_loses_no_finished_epoch(tmp_path: Path, monkeypatch) -> None:
-    original = Trainer._batch
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("vaekit.stopping._ONE_PRESS", -1)
+    monkeypatch.setattr("vaekit.checkpoint._SHARE", 0)
+    with monkeypatch.context() as patch:
+        _signalled(patch, 17, signal.SIGINT, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path, name="r", save_every=1e-9)
+    run = vaekit.Run(tmp_path / "r")
+    assert run.status == "interrupted"
+    assert max(path.name for path in (run.path / "checkpoints").iterdir()) == "000000017"
+    assert resume(run.path, progress=False).status == "done"
 
-    def interrupted(self: Trainer, *args: Any) -> None:
-        if self.steps == 30:  # in the third epoch, long before a checkpoint is due
-            raise KeyboardInterrupt
-        original(self, *args)
 
-    monkeypatch.setattr(Trainer, "_batch", interrupted)
-    run = vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path)
-    assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["000002"]
+def test_sigterm_saves_and_is_passed_on(tmp_path: Path, monkeypatch) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        _signalled(monkeypatch, 17, signal.SIGTERM)
+        run = vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+    assert run.status == "interrupted"
+    assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["000000018"]
 
 
 def test_ctrl_c_before_anything_good_leaves_no_model(tmp_path: Path, monkeypatch) -> None:
@@ -161,12 +179,20 @@ def test_ctrl_c_before_anything_good_leaves_no_model(tmp_path: Path, monkeypatch
         original(self, *args)
         with torch.no_grad():
             next(self.step.model.decoder.parameters()).fill_(float("nan"))
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Trainer, "_batch", spoiled)
-    run = vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path)
-    assert run.status == "interrupted"
+    with pytest.raises(vaekit.TrainingError, match="weights are not finite after step 1"):
+        vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path, name="r")
+    run = vaekit.Run(tmp_path / "r")
+    assert run.status == "failed"
     assert not (run.path / "model").exists()
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
+    run = vaekit.fit("digits", **SMALL, epochs=1, output=tmp_path)
+    with run.held(), pytest.raises(vaekit.CheckpointError, match="being trained by another process"):
+        resume(run.path, progress=False)
 
 
 def test_a_changed_data_set_is_not_continued_on(tmp_path: Path) -> None:
@@ -184,8 +210,10 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     run = vaekit.fit("digits", **SMALL, epochs=1, output=tmp_path)
     record = run.record
     record["config"]["latent"]["features"] = 3
+    record["training"]["lr"] = 0.5
     run.note(**record)
-    with pytest.raises(vaekit.CheckpointError, match="is of another model"):
+    differing = r"config.latent.features 2 there, 3 here; training.lr 0.001 there, 0.5 here"
+    with pytest.raises(vaekit.CheckpointError, match=f"is of something else: {differing}"):
         resume(run.path, progress=False)
 
 
@@ -198,7 +226,7 @@ def test_a_run_on_files_is_continued_from_any_folder(tmp_path: Path, monkeypatch
 
 
 def test_a_step_that_is_not_finite_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("vaekit.fitting._SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr("vaekit.checkpoint._SHARE", 0)
     original = Trainer._batch
 
     def spoiled(self: Trainer, *args: Any) -> None:
@@ -210,13 +238,13 @@ def test_a_step_that_is_not_finite_leaves_the_last_good_checkpoint(tmp_path: Pat
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_batch", spoiled)
-        with pytest.raises(vaekit.TrainingError, match=r"reconstruction is not finite at step 16 \(epoch 2\)"):
-            vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path, name="bad")
+        with pytest.raises(vaekit.TrainingError, match="weights are not finite after step 15"):
+            vaekit.fit("digits", **SMALL, epochs=3, output=tmp_path, name="bad", save_every=1e-9)
     run = vaekit.Run(tmp_path / "bad")
     assert run.status == "failed"
     assert run.tested is None
     assert not run.pictures
-    assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["000001"]
+    assert max(p.name for p in (run.path / "checkpoints").iterdir()) == "000000014"
     assert torch.isfinite(vaekit.load(run.path).sample(4)).all()
     assert resume(run.path, progress=False).status == "done"
 

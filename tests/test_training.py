@@ -1,5 +1,6 @@
 """Training: exact, repeatable, continued exactly, and stopped by what is not finite."""
 
+import json
 import math
 import threading
 from typing import Any
@@ -13,7 +14,8 @@ import vaekit
 from vaekit.data.batches import Batches
 from vaekit.data.catalog import Examples
 from vaekit.evaluation import bound, evaluate
-from vaekit.training import Step, Trainer, TrainingOptions
+from vaekit.trainer import Step, Trainer
+from vaekit.training import TrainingOptions
 
 
 def _data(n: int = 96) -> Examples:
@@ -110,24 +112,49 @@ def test_training_leaves_the_users_generator_as_it_was() -> None:
         {"schedule": "one-cycle"},
         {"schedule": "steps", "milestones": [1, 3], "gamma": 0.5},
         {"optimizer": "rmsprop"},
+        {"precision": "bf16", "accumulate": 3},
+        {"encoder": "conv", "decoder": "transposed-conv", "memory_format": "channels_last"},
     ],
     ids=str,
 )
-def test_a_state_continues_to_the_same_weights(given: dict[str, Any]) -> None:
-    options = TrainingOptions(epochs=4, lr=1e-2, **given)
-    whole = Trainer(*_model(), options)
-    list(whole.run(_batches(), _batches(False)))
-    first = Trainer(*_model(), options)
-    for report in first.run(_batches(), _batches(False)):
-        if report.epoch == 2 and report.split == "validation":
-            break
+@pytest.mark.parametrize("stop", [1, 3, 7, 9])
+def test_a_run_that_is_stopped_after_any_step_ends_with_the_same_weights_and_metrics(stop: int, given: dict[str, Any]) -> None:
+    """Within an epoch, at the end of one, before any validation, and where the last batch is smaller than the others."""
+    parts = {kind: given[kind] for kind in ("encoder", "decoder") if kind in given}
+    options = TrainingOptions(epochs=3, lr=1e-2, **{name: value for name, value in given.items() if name not in parts})
+    batches = Batches(_data(90), 32, shuffle=True, dynamic=True)
+
+    def trainer() -> Trainer:
+        return Trainer(*_model(**parts) if not parts else _plain(**parts), options)
+
+    def rows(reports: Any) -> list[Any]:
+        return [
+            (r.epoch, r.step, r.split, r.terms, r.lr if r.split == "train" else 0, r.best) for r in reports if not r.partial
+        ]
+
+    whole = trainer()
+    expected = rows(whole.run(batches, _batches(False)))
+    first = trainer()
+
+    def ask() -> None:
+        first.stopping = first.steps == stop
+
+    first.after_step = ask
+    before = rows(first.run(batches, _batches(False)))
+    assert first.steps == stop
     tensors, progress = first.state()
-    second = Trainer(*_model(), options)
-    second.load_state({name: t.clone() for name, t in tensors.items()}, dict(progress))
-    rest = list(second.run(_batches(), _batches(False)))
-    assert {r.epoch for r in rest} == {3, 4}
+    second = trainer()
+    second.settle(batches)
+    second.load_state({name: t.clone().contiguous() for name, t in tensors.items()}, json.loads(json.dumps(progress)))
+    kept = [row for row in before if row[0] <= second.epoch]
+    assert kept + rows(second.run(batches, _batches(False))) == expected
     assert torch.equal(_weights(second.step), _weights(whole.step))
     assert second.best == whole.best
+
+
+def _plain(**parts: Any) -> tuple[vaekit.VAE, vaekit.Loss]:
+    torch.manual_seed(0)
+    return vaekit.build(vaekit.Config(data_shape=(1, 4, 4), **parts))
 
 
 def test_learning_rates_follow_their_schedule() -> None:
@@ -308,7 +335,8 @@ def test_terms_of_several_players_carry_their_names_and_all_parameters_want_grad
     model, _ = _model()
     loss = TwoPlayers((1, 4, 4), model.latent.root, 96)
     (report,) = vaekit.train(model, loss, _batches(), epochs=1)
-    assert set(report.terms) == {"model.loss", "model.score", "critic.loss", "critic.score"}
+    own = {"loss", "score", "gradient_norm"}
+    assert set(report.terms) == {f"{player}.{name}" for player in ("model", "critic") for name in own}
     assert all(p.requires_grad for p in [*model.parameters(), *loss.parameters()])
 
 
@@ -338,8 +366,8 @@ def test_a_lone_player_leaves_the_rest_where_it_is_after_a_resume_too() -> None:
         break
     again = Trainer(model, DecoderOnly((1, 4, 4), model.latent.root, 96), TrainingOptions(epochs=3))
     again.load_state(*trainer.state())
-    for _ in again.run(_batches()):
-        assert not any(p.requires_grad for p in model.encoder.parameters())
+    for report in again.run(_batches()):
+        assert report.epoch == 1 or not any(p.requires_grad for p in model.encoder.parameters())
     assert torch.equal(_weights(model.encoder), before[0])
     assert not torch.equal(_weights(model.decoder), before[1])
     assert all(p.requires_grad for p in model.parameters())

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from math import prod
 from threading import RLock
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vaekit.errors import ConfigError
 from vaekit.shapes import Shape
@@ -68,40 +69,34 @@ def afforded(shape: Shape) -> Iterator[None]:
         ) from None
 
 
-class Randomness:
-    """A block in which torch's generators go on from where the last such block left them; outside, all is as it was.
-
-    One thread at a time, as for `drawing`.
+def reseed(device: torch.device, *purpose: int) -> None:
+    """Seed the generators of the CPU and of `device` for one purpose, inside a block that draws.
 
     Args:
-        seed: what the first block starts from.
-        device: whose generator is kept beside the CPU's.
+        device: whose generator is seeded beside the CPU's.
+        purpose: numbers that say what for; where any of them differs, the draws are unrelated.
     """
+    _seed(seed_of(*purpose), device)
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed, self.device, self.cuda = seed, device, [device] if device.type == "cuda" else []
-        self.state: list[Tensor] = []
 
-    def __enter__(self) -> None:
-        DRAWING.acquire()
-        self.outside = self._now()
-        if self.state:
-            self._set(self.state)
-        else:
-            _seed(self.seed, self.device)
+def seed_of(*purpose: int) -> int:
+    """A seed for one purpose; where any of its numbers differs, so does every bit of the seed as likely as not."""
+    told = ",".join(map(str, purpose)).encode()
+    return int.from_bytes(blake2b(told, digest_size=8).digest(), "little") >> 1  # of 63 bits, as torch takes them
 
-    def __exit__(self, *_: object) -> None:
-        self.state = self._now()
-        self._set(self.outside)
-        DRAWING.release()
 
-    def _now(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self.cuda)]
-
-    def _set(self, state: list[Tensor]) -> None:
-        torch.set_rng_state(state[0])
-        for device, theirs in zip(self.cuda, state[1:], strict=True):
-            torch.cuda.set_rng_state(theirs, device)
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """A block in which torch computes on so many threads."""
+    before = torch.get_num_threads()
+    if n == before:
+        yield
+        return
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def find_device(name: str) -> torch.device:

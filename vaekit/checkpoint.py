@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,26 +18,58 @@ from vaekit.errors import CheckpointError
 _TENSORS, _PROGRESS = "state.safetensors", "state.json"
 _KEPT = 2
 
+State = tuple[dict[str, Tensor], dict[str, Any]]
 
-def write(folder: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> Path:
-    """Write one state under the number of its epoch, and drop all but the last two.
+
+class Saver:
+    """Writes states from time to time: not before so many seconds, nor so often that it takes more than a fiftieth of the time.
+
+    Args:
+        folder: to write to.
+        every: seconds between two states.
+    """
+
+    def __init__(self, folder: Path, every: float) -> None:
+        self.folder, self.every = folder, every
+        self._next = time.monotonic() + every
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return time.monotonic() >= self._next
+
+    def write(self, state: State) -> None:
+        """Write a state, as `write` does."""
+        start = time.monotonic()
+        write(self.folder, state)
+        took = time.monotonic() - start
+        self._next = time.monotonic() + max(self.every, _SHARE * took)
+
+
+_SHARE = 50
+
+
+def write(folder: Path, state: State) -> Path:
+    """Write one state under the number of its step, and drop all but the last two.
 
     Raises:
         CheckpointError: where it cannot be written; what was there before is untouched.
     """
-    final = folder / f"{progress['epoch']:06d}"
+    tensors, progress = state
+    final = folder / f"{progress['steps']:09d}"
     partial = folder / f".{final.name}.{os.getpid()}"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for old in folder.glob(".*"):  # of a process that was killed
+            shutil.rmtree(old, ignore_errors=True)
         partial.mkdir(parents=True)
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial / _TENSORS)
         (partial / _PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
-        for path in partial.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        for path in (*partial.iterdir(), partial):
+            _flush(path)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-    except OSError as error:
+        _flush(folder)
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"no checkpoint could be written to {folder}: {error}") from None
     for old in _found(folder)[:-_KEPT]:
@@ -43,7 +77,7 @@ def write(folder: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) ->
     return final
 
 
-def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def read(folder: Path) -> State | None:
     """The newest state that can be read; None where there is none at all.
 
     Raises:
@@ -53,12 +87,27 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     for path in reversed(_found(folder)):
         try:
             progress = strictjson.loads((path / _PROGRESS).read_bytes())
+            if not isinstance(progress, dict):
+                raise ValueError("an object is wanted")
             return load_file(path / _TENSORS, backend="pread"), progress
         except (OSError, ValueError, SafetensorError) as error:
             wrong = f"{path}: {error}"
     if wrong:
         raise CheckpointError(f"no checkpoint under {folder} can be read ({wrong})")
     return None
+
+
+def is_finite(tensors: dict[str, Tensor]) -> bool:
+    """Whether all that they hold is."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _found(folder: Path) -> list[Path]:

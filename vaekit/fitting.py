@@ -1,34 +1,25 @@
-"""Training in one call: everything is checked first, and everything is kept in a run directory."""
+"""Training in one call, and continuing what was stopped."""
 
 import json
-import platform
-import sys
-import time
-from collections.abc import Mapping
-from importlib.metadata import version
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from vaekit import checkpoint, figures, io, recipes, registry
-from vaekit.blocks import drawing
-from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
-from vaekit.data.batches import Batches
-from vaekit.data.check import check_labels, check_support
-from vaekit.data.prepare import SPLITS, Data
-from vaekit.data.prepare import load as load_data
-from vaekit.data.subset import some
+from vaekit import checkpoint, recipes, registry
+from vaekit.choices import Choices
+from vaekit.config import DEFAULTS, Config, DataInfo
 from vaekit.data.transform import DataOptions
 from vaekit.errors import CheckpointError, ConfigError
-from vaekit.evaluation import bound
-from vaekit.model import VAE
-from vaekit.parts import Loss
-from vaekit.progress import Progress, choose
+from vaekit.job import Job, lasting, with_classes
+from vaekit.loggers import Logger, opened
+from vaekit.progress import choose
+from vaekit.ranks import Ranks, joined
 from vaekit.runs import Run, new_run
 from vaekit.schema import validate
-from vaekit.training import Report, Trainer, TrainingOptions
-from vaekit.wiring import build, resolve
+from vaekit.training import TrainingOptions
+from vaekit.wiring import resolve
 
 
 def fit(
@@ -48,6 +39,9 @@ def fit(
     output: str | Path = "runs",
     name: str | None = None,
     progress: bool = True,
+    save_every: float = 10.0,
+    loggers: Sequence[str | Logger] = (),
+    profile: bool = False,
     **training: Any,
 ) -> Run:
     """Train a model and keep everything in a run directory.
@@ -70,10 +64,14 @@ def fit(
         output: the folder to make the run in.
         name: of the run; the time, the data and the encoder unless given.
         progress: whether to say on standard error how it goes.
+        save_every: seconds between checkpoints; more where writing one takes long.
+        loggers: that get the metrics besides the run's own files: `tensorboard`, or a Logger.
+        profile: whether to write a trace of some steps of torch's profiler into the run, trace.json.
         training: fields of TrainingOptions: `epochs=25, lr=1e-3, early_stop=3`.
 
     Returns:
-        The run; `run.model` is the best model. After Ctrl-C, its status is `interrupted` and `resume` continues it.
+        The run; `run.model` is the best model. After Ctrl-C, its status is `interrupted` and `resume` continues it. In a job of
+        several ranks the first of them writes it, and may not have finished where the others return.
 
     Raises:
         VaekitError: one that says what is wrong, before any directory is made; TrainingError where training cannot go on.
@@ -91,20 +89,38 @@ def fit(
     if chosen.source is None:
         raise ConfigError("no data: give the name of a data set, arrays, or a recipe")
     options = TrainingOptions(**chosen.training)
-    work = _Work(chosen.source, DataOptions(**chosen.data), data_root, dict(chosen.parts), options)
-    run = new_run(Path(output), name, f"{work.data.info.name}-{work.config.encoder['name']}")
-    run.note(**work.record())
-    _train(run, work, choose(progress, options.epochs))
+    with joined(options) as ranks:
+        job = Job(chosen.source, DataOptions(**chosen.data), data_root, dict(chosen.parts), options, ranks)
+        run = _made(ranks, Path(output), name, f"{job.data.info.name}-{job.config.encoder['name']}")
+        with run.held() if ranks.main else nullcontext():
+            if ranks.main:
+                run.note(**job.record())
+            _train(run, job, progress, save_every, loggers, profile)
     return run
 
 
-def resume(run: str | Path, *, data: Any = None, progress: bool = True) -> Run:
-    """Continue a run from its last checkpoint, to the same weights as if it had never stopped.
+def resume(
+    run: str | Path,
+    *,
+    data: Any = None,
+    threads: int | None = None,
+    device: str | None = None,
+    progress: bool = True,
+    save_every: float = 10.0,
+    loggers: Sequence[str | Logger] = (),
+    profile: bool = False,
+) -> Run:
+    """Continue a run from its last checkpoint, to the same metrics and weights as if it had never stopped.
 
     Args:
         run: the run directory.
         data: what it was trained on, where that was not a data set with a name.
+        threads: of the CPU; with another number than before, the weights come out the same but for rounding.
+        device: likewise.
         progress: whether to say on standard error how it goes.
+        save_every: seconds between checkpoints.
+        loggers: as for `fit`.
+        profile: as for `fit`.
 
     Raises:
         CheckpointError: where it cannot be continued.
@@ -117,18 +133,65 @@ def resume(run: str | Path, *, data: Any = None, progress: bool = True) -> Run:
     options = TrainingOptions(**record["training"])
     config = Config.from_json(json.dumps(record["config"]))
     parts = {kind: config.part(kind) for kind in DEFAULTS}
-    work = _Work(source, DataOptions(**record["data"]), record["data_root"], parts, options)
-    if work.data.info != config.data:
-        raise CheckpointError(f"the data have changed since: {_difference(config.data, work.data.info)}")
-    state = checkpoint.read(found.path / "checkpoints")
-    if state is not None:
-        try:
-            work.trainer.load_state(*state)
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise CheckpointError(f"the checkpoint of {found.path} is of another model: {error}") from None
-    found.cut(work.trainer.epoch)
-    _train(found, work, choose(progress, options.epochs))
+    choices = _chosen(record, threads, device)
+    with joined(options) as ranks:
+        if ranks.size != record.get("ranks", ranks.size):
+            _warn(f"the run was of {record['ranks']} ranks and is continued on {ranks.size}")
+        job = Job(source, DataOptions(**record["data"]), record["data_root"], parts, options, ranks, choices)
+        if job.data.info != config.data:
+            raise CheckpointError(f"the data have changed since: {_difference(config.data, job.data.info)}")
+        with found.held() if ranks.main else nullcontext():
+            state = checkpoint.read(found.path / "checkpoints")
+            if state is not None:
+                job.go_on(state, found.path)
+            if ranks.main:
+                found.cut(job.trainer.epoch)
+            _train(found, job, progress, save_every, loggers, profile)
     return found
+
+
+def _chosen(record: Mapping[str, Any], threads: int | None, device: str | None) -> Choices | None:
+    """What the run settled before, but for what is asked otherwise now."""
+    if "chosen" not in record:
+        return None  # it was stopped before it could settle anything
+    before = Choices(**record["chosen"])
+    asked = {"threads": threads, "device": device}
+    chosen = before.but(**{name: value for name, value in asked.items() if value is not None})
+    if chosen != before:
+        there, here = (f"on {choices.device} with {choices.threads} threads" for choices in (before, chosen))
+        _warn(f"the run was computed {there}, and is now {here}")
+    return chosen
+
+
+def _warn(what: str) -> None:
+    warnings.warn(f"{what}: the weights will not be the same to the last bit", stacklevel=3)
+
+
+def _made(ranks: Ranks, output: Path, name: str | None, stem: str) -> Run:
+    """A directory that was not there before, made by the main rank."""
+    told: dict[str, str] = {}
+    if ranks.main:
+        try:
+            told["path"] = str(new_run(output, name, stem).path)
+        except ConfigError as error:
+            told["error"] = str(error)
+    told = ranks.told(told)
+    if "error" in told:
+        raise ConfigError(told["error"])
+    return Run(told["path"])
+
+
+def _train(run: Run, job: Job, progress: bool, save_every: float, loggers: Sequence[str | Logger], profile: bool) -> None:
+    if not save_every > 0:
+        raise ConfigError(f"save_every is {save_every}: seconds are wanted")
+    main = job.ranks.main
+    job.train(
+        run,
+        choose(progress and main, job.options.epochs),
+        save_every,
+        opened(loggers, run.path, job.trainer.steps) if main else [],
+        run.path / "trace.json" if profile and main else None,
+    )
 
 
 def continued(name: str, output: Path, recipe: recipes.Recipe, **given: Any) -> Run:
@@ -166,10 +229,10 @@ def existing(path: Path, recipe: recipes.Recipe) -> Run | None:
     run = Run(path)
     record = run.record
     before = Config.from_json(json.dumps(record["config"]))
-    parts = {**recipe.parts, "context": _with_classes(recipe.parts.get("context"), before.data)}
+    parts = {**recipe.parts, "context": with_classes(recipe.parts.get("context"), before.data)}
     wanted = resolve(Config(data_shape=before.data_shape, **parts))
     was = _told(record["source"], resolve(before), record["data"], record["training"])
-    source = _lasting(recipe.source) if isinstance(recipe.source, str) else None
+    source = lasting(recipe.source) if isinstance(recipe.source, str) else None
     asked = _told(source, wanted, recipe.data, recipe.training)
     differing = [f"{what} {was.get(what)!r} there, {value!r} here" for what, value in asked.items() if was.get(what) != value]
     if differing:
@@ -177,6 +240,12 @@ def existing(path: Path, recipe: recipes.Recipe) -> Run | None:
             f"{path} is a run of something else ({'; '.join(differing)}): choose another --name or --output, or move it away"
         )
     return run
+
+
+def _difference(before: DataInfo | None, now: DataInfo) -> str:
+    old = before.model_dump() if before else {}
+    new = now.model_dump()
+    return "; ".join(f"{key} was {old.get(key)!r} and is {new[key]!r}" for key in new if old.get(key) != new[key])
 
 
 def _told(source: str | None, config: Config, data: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,174 +273,3 @@ def check(recipe: recipes.Recipe) -> None:
             spec = config.part(kind)
             part = registry.find(kind, str(spec["name"]))
             validate(part, {option: value for option, value in spec.items() if option != "name"})
-
-
-def new_model(data: Data, parts: Mapping[str, Any], seed: int = 0) -> tuple[VAE, Loss]:
-    """A model of some data with its first weights, and its loss."""
-    parts = {**parts, "context": _with_classes(parts.get("context"), data.info)}
-    with drawing(seed, torch.device("cpu")):
-        return build(Config(data_shape=data.shape, data=data.info, **parts))
-
-
-class _Work:
-    """Everything that training takes, checked: nothing has been written yet."""
-
-    def __init__(
-        self,
-        source: Any,
-        data_options: DataOptions,
-        root: str | Path | None,
-        parts: dict[str, Any],
-        options: TrainingOptions,
-    ) -> None:
-        self.source = _lasting(source) if isinstance(source, str) else None
-        self.root = None if root is None else str(Path(root).absolute())
-        self.data_options, self.options = data_options, options
-        self.data = load_data(source, data_options, root)
-        self.model, self.loss = new_model(self.data, parts, options.seed)
-        check_labels(self.model.context, self.data)
-        self.remark = check_support(self.model.likelihood, self.data)
-        self.trainer = Trainer(self.model, self.loss, options)
-
-    @property
-    def config(self) -> Config:
-        assert self.model.config is not None
-        return self.model.config
-
-    def record(self) -> dict[str, Any]:
-        """What run.json holds: all that is needed to repeat the run."""
-        return {
-            "vaekit": version("vaekit"),
-            "status": "running",
-            "remark": self.remark,
-            "command": sys.argv,
-            "source": self.source,
-            "data_root": self.root,
-            "data": self.data_options.model_dump(mode="json"),
-            "config": self.config.model_dump(mode="json"),
-            "training": self.options.model_dump(mode="json"),
-            "device": str(self.trainer.device),
-            "threads": torch.get_num_threads(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__, **self.config.plugins},
-        }
-
-    def batches(self, split: str) -> Batches:
-        training = split == "train"
-        return Batches(
-            getattr(self.data, split),
-            self.options.batch_size,
-            shuffle=training,
-            dynamic=training and self.data.info.binarize == "dynamic",
-            seed=self.options.seed,
-            device=self.trainer.device,
-        )
-
-
-def _lasting(source: str) -> str:
-    """A data set by name, its path such that it is found from any folder."""
-    name, colon, path = source.partition(":")
-    return f"{name}:{Path(path).expanduser().absolute()}" if colon else source
-
-
-def _with_classes(context: Any, info: DataInfo | None) -> Any:
-    """A context that counts classes counts those of the data, unless it was told how many."""
-    spec = as_spec("context", context or DEFAULTS["context"])
-    options = [option.name for option in registry.options(registry.find("context", str(spec["name"])))]
-    classes = len(info.classes) if info is not None else 0
-    return {"classes": classes, **spec} if "classes" in options and classes > 1 else spec
-
-
-def _train(run: Run, work: _Work, progress: Progress) -> None:
-    trainer, model = work.trainer, work.model
-    progress.message(_heading(run, work))
-    if work.remark:
-        progress.message(f"note: {work.remark}")
-    checkpoints = run.path / "checkpoints"
-    saved = time.monotonic()
-    finished: _State | None = None
-    status = "failed"
-    better = False
-    try:
-        with progress:
-            for report in trainer.run(work.batches("train"), work.batches("validation"), progress.every):
-                progress.report(report)
-                if not report.partial:
-                    run.log(_row(report))
-                if report.best:
-                    io.save(model, run.path / "model")
-                    better = True
-                if report.split == "train":
-                    continue
-                if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                    checkpoint.write(checkpoints, *trainer.state())
-                    saved, finished = time.monotonic(), None
-                    if better:
-                        run.note(trained=run.weights)
-                        better = False
-                else:
-                    finished = _copied(trainer.state())
-        checkpoint.write(checkpoints, *trainer.state())
-        status = "done"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        progress.message(f"stopped in epoch {trainer.epoch + 1}")
-        if finished is not None:
-            checkpoint.write(checkpoints, *finished)
-        if not (run.path / "model").exists() and all(bool(torch.isfinite(p).all()) for p in model.parameters()):
-            io.save(model, run.path / "model")
-            better = True
-    finally:
-        run.note(status=status, **({"trained": run.weights} if better else {}))
-        run.tabulate()
-    if (run.path / "model").exists():
-        _finish(run, work)
-
-
-_State = tuple[dict[str, torch.Tensor], dict[str, Any]]
-
-
-def _copied(state: _State) -> _State:
-    """A state that training does not go on changing."""
-    return {name: tensor.detach().clone() for name, tensor in state[0].items()}, state[1]
-
-
-def _finish(run: Run, work: _Work) -> None:
-    """The test bound of the best model, the table of metrics, and the pictures; and of which weights they are."""
-    weights = run.weights
-    model = run.model.to(work.trainer.device)
-    terms = bound(model, work.batches("test"), seed=work.options.seed)
-    run.log({"epoch": work.trainer.epoch, "step": work.trainer.steps, "split": "test", **terms})
-    run.note(tested=weights)
-    run.tabulate()
-    shown = work.data.test.take(some(len(work.data.test), 50))
-    x, y = next(iter(Batches(shown, 50, device=work.trainer.device)))
-    run.drew(figures.write(run.path / "figures", model, x, y, run.metrics), weights)
-
-
-def _heading(run: Run, work: _Work) -> str:
-    config, options = work.config, work.options
-    parts = " · ".join(f"{kind} {config.part(kind)['name']}" for kind in DEFAULTS if config.part(kind)["name"] != "none")
-    size = sum(p.numel() for p in work.model.parameters())
-    sizes = " / ".join(f"{len(getattr(work.data, split)):,}" for split in SPLITS)
-    data = f"{work.data.info.name} {work.data.shape}: {sizes}"
-    return (
-        f"{run.path}\n{data} to train on, validate and test\n{parts}\n"
-        f"{size:,} parameters, {options.epochs} epochs of batches of {options.batch_size} on {work.trainer.device}; "
-        "terms are sums over dimensions, in nats per example"
-    )
-
-
-def _row(report: Report) -> dict[str, Any]:
-    row = {"epoch": report.epoch, "step": report.step, "split": report.split, **report.terms}
-    if report.split == "train":
-        row |= {"images_per_second": round(report.images_per_second, 1), "lr": report.lr}
-    return row
-
-
-def _difference(before: DataInfo | None, now: DataInfo) -> str:
-    old = before.model_dump() if before else {}
-    new = now.model_dump()
-    return "; ".join(f"{key} was {old.get(key)!r} and is {new[key]!r}" for key in new if old.get(key) != new[key])
-
-
-_SECONDS_BETWEEN_CHECKPOINTS = 5.0

@@ -12,9 +12,12 @@ evaluation.json  what `vaekit evaluate` measured last, and of which weights
 import csv
 import hashlib
 import json
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,11 @@ from vaekit import io, strictjson
 from vaekit.errors import CheckpointError, ConfigError
 from vaekit.files import WEIGHTS
 from vaekit.model import VAE
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where runs are not held
+    fcntl = None  # type: ignore[assignment]
 
 
 class Run:
@@ -106,41 +114,77 @@ class Run:
         regular = [path for path in self.figures if path.name in drawn and path.is_file() and not path.is_symlink()]
         return [path for path in regular if self._drawn[path.name].get("picture") == digest(path)]
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block in which no other process can hold the run; the hold ends with the process, however that ends.
+
+        Raises:
+            CheckpointError: where another process holds it.
+        """
+        if fcntl is None:
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CheckpointError(f"{self.path} is being trained by another process: wait for it, or stop it") from None
+            yield
+        finally:
+            os.close(descriptor)
+
     def note(self, **changes: Any) -> None:
-        """Write to run.json."""
+        """Write to run.json.
+
+        Raises:
+            CheckpointError: where it cannot be written.
+        """
         record = {**self.record, **changes} if (self.path / "run.json").exists() else changes
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        io.write_whole(self.path / "run.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+        self._write("run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
     def keep(self, numbers: dict[str, Any], weights: str | None) -> None:
         """Write what was measured of the model beside it, with the hash that `weights` gave before it was loaded."""
-        text = json.dumps({"weights": weights, **numbers}, indent=2, ensure_ascii=False) + "\n"
-        io.write_whole(self.path / "evaluation.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+        self._write("evaluation.json", json.dumps({"weights": weights, **numbers}, indent=2, ensure_ascii=False) + "\n")
 
     def drew(self, paths: Iterable[Path], weights: str | None) -> None:
         """Note that these pictures are of its data and of the model, with the hash that `weights` gave before it was loaded."""
         drawn = self._drawn | {path.name: {"weights": weights, "picture": digest(path)} for path in paths}
-        text = json.dumps(drawn, indent=2) + "\n"
-        io.write_whole(self.path / "figures.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+        self._write("figures.json", json.dumps(drawn, indent=2) + "\n")
 
     def log(self, row: dict[str, Any]) -> None:
-        """Add a row to the metrics."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Add a row to the metrics.
+
+        Raises:
+            CheckpointError: where it cannot be written.
+        """
+        try:
+            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise CheckpointError(f"{self.path / 'metrics.jsonl'} cannot be written: {error.strerror}") from None
 
     def cut(self, epoch: int) -> None:
         """Drop the rows of later epochs, which are about to be run again, and those of the test set."""
         kept = [json.dumps(row) + "\n" for row in self.metrics if row["epoch"] <= epoch and row["split"] != "test"]
-        io.write_whole(self.path / "metrics.jsonl", lambda partial: partial.write_text("".join(kept), encoding="utf-8"))
+        self._write("metrics.jsonl", "".join(kept))
 
     def tabulate(self) -> None:
         """Write the metrics as a table."""
         rows = self.metrics
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        with (self.path / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        table = StringIO(newline="")
+        writer = csv.DictWriter(table, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write("metrics.csv", table.getvalue())
+
+    def _write(self, name: str, text: str) -> None:
+        """Write a file of the run, whole or not at all."""
+        try:
+            io.write_whole(self.path / name, lambda partial: partial.write_text(text, encoding="utf-8", newline=""))
+        except OSError as error:
+            raise CheckpointError(f"{self.path / name} cannot be written: {error.strerror}") from None
 
     def _are_those(self, weights: Any) -> bool:
         """Whether a hash is that of the weights of the model."""

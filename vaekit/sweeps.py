@@ -23,10 +23,12 @@ from vaekit.data.check import check_labels, check_support
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.errors import ConfigError, TrainingError, VaekitError
-from vaekit.fitting import continued, existing, new_model
+from vaekit.fitting import continued, existing
+from vaekit.job import new_model
 from vaekit.recipes import Recipe
 from vaekit.runs import Run
-from vaekit.training import Trainer, TrainingOptions
+from vaekit.trainer import Trainer
+from vaekit.training import TrainingOptions
 
 _MOST = 10_000  # runs
 _FIGURE = "rate-distortion.png"

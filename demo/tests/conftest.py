@@ -13,7 +13,7 @@ import vaekit
 from vaekit import VAE, Config, DataError, Examples, Latent, Shape, Space, distributions
 from vaekit.data.prepare import Data, load
 from vaekit.data.transform import DataOptions
-from vaekit.fitting import new_model
+from vaekit.job import new_model
 from vaekit.trace import Draw, Site
 
 

@@ -10,7 +10,7 @@ KINDS = ("context", "encoder", "latent", "prior", "decoder", "likelihood", "loss
 DATA = ("binarize", "seed", "resize", "crop", "grey", "validation", "test")
 TRAINING = (
     *("epochs", "batch-size", "optimizer", "lr", "schedule", "milestones", "gamma"),
-    *("clip", "select", "early-stop", "device"),
+    *("clip", "select", "early-stop", "device", "accumulate", "precision", "compile", "memory-format", "threads", "strategy"),
 )
 
 

@@ -24,6 +24,15 @@ Clip = Annotated[float | None, typer.Option(help="Largest norm of the gradient."
 Select = Annotated[str | None, typer.Option(help="Which model is best: loss, bound or last.  [default: loss]")]
 EarlyStop = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better model.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: auto]")]
+Accumulate = Annotated[int | None, typer.Option(help="Pieces to take the examples of a step in.  [default: 1]")]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.  [default: auto]")]
+Compile = Annotated[str | None, typer.Option(help="auto, on or off.  [default: auto]")]
+MemoryFormat = Annotated[str | None, typer.Option(help="auto, contiguous or channels_last.  [default: auto]")]
+Threads = Annotated[int | None, typer.Option(help="Of the CPU.  [default: as torch has it]")]
+Strategy = Annotated[str | None, typer.Option(help="Of several ranks: ddp or fsdp.  [default: ddp]")]
+SaveEvery = Annotated[float, typer.Option(help="Seconds between checkpoints.")]
+Log = Annotated[list[str] | None, typer.Option(help="Where metrics go besides: tensorboard.")]
+Profile = Annotated[bool, typer.Option("--profile", help="Write a trace of some steps into the run.")]
 
 
 def train(
@@ -47,6 +56,15 @@ def train(
     early_stop: EarlyStop = None,
     seed: Annotated[int | None, typer.Option(help="Everything random depends on it.  [default: 0]")] = None,
     device: Device = None,
+    accumulate: Accumulate = None,
+    precision: Precision = None,
+    compile: Compile = None,
+    memory_format: MemoryFormat = None,
+    threads: Threads = None,
+    strategy: Strategy = None,
+    save_every: SaveEvery = 10.0,
+    log: Log = None,
+    profile: Profile = False,
     data_root: Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")] = None,
     output: Annotated[str, typer.Option(help="The folder to make the run in.")] = "runs",
     name: Annotated[str | None, typer.Option(help="Of the run.  [default: time, data and encoder]")] = None,
@@ -73,6 +91,12 @@ def train(
         early_stop=early_stop,
         seed=seed,
         device=device,
+        accumulate=accumulate,
+        precision=precision,
+        compile=compile,
+        memory_format=memory_format,
+        threads=threads,
+        strategy=strategy,
     )
     run = fit(
         asked.source,
@@ -84,17 +108,38 @@ def train(
         output=output,
         name=name,
         progress=not quiet,
+        save_every=save_every,
+        loggers=log or (),
+        profile=profile,
         **training,
     )
     _tell(run, as_json)
 
 
-def resume(run: Annotated[str, typer.Argument(help="A run, or latest.")], quiet: Quiet = False, as_json: Json = False) -> None:
+def resume(
+    run: Annotated[str, typer.Argument(help="A run, or latest.")],
+    threads: Annotated[int | None, typer.Option(help="Of the CPU.  [default: as before]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: as before]")] = None,
+    save_every: SaveEvery = 10.0,
+    log: Log = None,
+    profile: Profile = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Continue a run that was stopped."""
     from vaekit.fitting import resume as resume_run
     from vaekit.io import run_folder
 
-    _tell(resume_run(run_folder(run), progress=not quiet), as_json)
+    continued = resume_run(
+        run_folder(run),
+        threads=threads,
+        device=device,
+        progress=not quiet,
+        save_every=save_every,
+        loggers=log or (),
+        profile=profile,
+    )
+    _tell(continued, as_json)
 
 
 def _tell(run: "Run", as_json: bool) -> None:

@@ -5,19 +5,24 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vaekit.blocks import seed_of
 from vaekit.data.ahead import ahead
 from vaekit.data.catalog import Examples, Lazy
 from vaekit.errors import ConfigError
 
 Batch = tuple[Tensor, Tensor | None]
 
+SHARE_OF_DEVICE = 1 / 4
+"""Of a GPU's memory, that held examples may take; larger sets stay in main memory, and batches are brought from there."""
+
 
 class Batches:
     """Batches (x, y) of examples, x as floats with bytes scaled to [0, 1]; each iteration is one epoch.
 
-    What is random (the order, a dynamic binarisation) depends on the seed and the number of the epoch alone, so that a run can
-    be repeated and continued. Held examples stay on the device as they are stored, where they take at most a quarter of its
-    memory; others are brought there batch by batch, or read ahead by threads.
+    What is random (the order, a dynamic binarisation) depends on the seed, the number of the epoch and the place of the batch
+    in it alone, so that a run can be repeated, and continued from any batch. Held examples stay on the device as they are
+    stored, where they take at most SHARE_OF_DEVICE of its memory; others are brought there batch by batch, prepared ahead by
+    threads, through pinned memory where the device is a GPU.
 
     Args:
         examples: to make batches of.
@@ -26,6 +31,8 @@ class Batches:
         dynamic: whether x is drawn anew each time, as Bernoulli with its values as the probabilities.
         seed: what is random depends on.
         device: where batches are wanted.
+        share: which part of each batch to give, and of how many: the batches of several ranks make up those of one. A last
+            batch of fewer examples than that is left out of a shuffled epoch, in which every rank must have something to do.
     """
 
     def __init__(
@@ -37,10 +44,11 @@ class Batches:
         dynamic: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        if size < 1:
-            raise ConfigError(f"a batch of {size} examples: at least one is needed")
-        self.size, self.shuffle, self.dynamic, self.seed = size, shuffle, dynamic, seed
+        if size < share[1]:
+            raise ConfigError(f"a batch of {size} examples: at least {'one is' if share[1] == 1 else share[1]} needed")
+        self.size, self.shuffle, self.dynamic, self.seed, self.share = size, shuffle, dynamic, seed, share
         self.device = torch.device(device)
         self.examples = len(examples)
         self.epoch = 0
@@ -48,49 +56,71 @@ class Batches:
         self._y = None if examples.y is None else examples.y.to(self.device)
 
     def __len__(self) -> int:
-        return -(-self.examples // self.size)
+        whole, rest = divmod(self.examples, self.size)
+        return whole + (rest >= (self.share[1] if self.shuffle else 1))
 
     def __iter__(self) -> Iterator[Batch]:
         """One epoch, that of the number `self.epoch`."""
-        generator = torch.Generator(self.device).manual_seed(self._stream(_PIXELS))
-        for index, stored in self._stored(self._order()):
-            x = stored.to(torch.float32) / 255 if stored.dtype == torch.uint8 else stored.to(torch.float32)
+        return self.after(0)
+
+    def after(self, position: int) -> Iterator[Batch]:
+        """What is left of the epoch once so many batches of it are done."""
+        generator = torch.Generator(self.device)
+        whole = self._order().split(self.size)[position : len(self)]
+        for place, (index, stored) in enumerate(self._stored([index[self._own(len(index))] for index in whole]), position):
+            x = stored / 255 if stored.dtype == torch.uint8 else stored.to(torch.float32)
             if self.dynamic:
-                x = (torch.rand(x.shape, generator=generator, device=self.device) < x).to(x.dtype)
-            yield x, None if self._y is None else self._y[index]
+                _, n = self.sizes(place)
+                generator.manual_seed(seed_of(self.seed, self.epoch, place, _PIXELS))
+                drawn = torch.rand(n, *x.shape[1:], generator=generator, device=self.device)[self._own(n)]
+                x = (drawn < x).to(x.dtype)
+            if len(x):
+                yield x, None if self._y is None else self._y[index]
+
+    def sizes(self, position: int) -> tuple[int, int]:
+        """How many examples the batch at a place in the epoch has: those of this share, and all."""
+        n = min(self.size, self.examples - position * self.size)
+        own = self._own(n)
+        return own.stop - own.start, n
+
+    def _own(self, n: int) -> slice:
+        """This share of n examples."""
+        part, parts = self.share
+        return slice(n * part // parts, n * (part + 1) // parts)
 
     def _order(self) -> Tensor:
         if not self.shuffle:
             return torch.arange(self.examples)
-        return torch.randperm(self.examples, generator=torch.Generator().manual_seed(self._stream(_ORDER)))
+        return torch.randperm(self.examples, generator=torch.Generator().manual_seed(seed_of(self.seed, self.epoch, _ORDER)))
 
-    def _stream(self, purpose: int) -> int:
-        """A seed for one purpose: streams from one seed would tie the order to the pixels, and both to the model's draws."""
-        return (epoch_seed(self.seed, self.epoch) + purpose) % 2**63
-
-    def _stored(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        indices = order.split(self.size)
-        if isinstance(self._x, Tensor):
+    def _stored(self, indices: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Where the examples of each batch are, and the examples as they are stored, on the device."""
+        x = self._x
+        if isinstance(x, Tensor) and x.device == self.device:
             for index in indices:
-                yield index.to(self.device), self._x[index.to(self._x.device)].to(self.device)
-        else:
-            for index, x in zip(indices, _read(self._x, indices), strict=True):
-                yield index.to(self.device), x.to(self.device)
+                index = index.to(self.device)
+                yield index, x[index]
+            return
+        pinned = self.device.type == "cuda"
+
+        def read(index: Tensor) -> Tensor:
+            found = x[index] if isinstance(x, Tensor) else _read(x, index)
+            return found.pin_memory() if pinned else found
+
+        for index, found in zip(indices, ahead(read, indices, 1 if isinstance(x, Tensor) else x.workers), strict=True):
+            yield index.to(self.device, non_blocking=True), found.to(self.device, non_blocking=True)
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of its own for each epoch of each run."""
-    return (seed * 1_000_003 + epoch) % 2**63
-
-
-_ORDER, _PIXELS = 0x55555555, 0xAAAAAAAA  # far apart in the lower 32 bits, which are all that torch heeds on the CPU
+_ORDER, _PIXELS = 1, 2
 
 
 def _placed(x: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda" and x.nbytes > torch.cuda.get_device_properties(device).total_memory / 4:
+    if device.type == "cuda" and x.nbytes > torch.cuda.get_device_properties(device).total_memory * SHARE_OF_DEVICE:
         return x
     return x.to(device)
 
 
-def _read(lazy: Lazy, indices: tuple[Tensor, ...]) -> Iterator[Tensor]:
-    return ahead(lambda index: torch.stack([lazy.read(i) for i in index.tolist()]), indices, lazy.workers)
+def _read(lazy: Lazy, index: Tensor) -> Tensor:
+    if not len(index):
+        return torch.empty(0, *lazy.shape)
+    return torch.stack([lazy.read(i) for i in index.tolist()])

@@ -13,7 +13,13 @@ from vaekit.errors import DataError
 from vaekit.model import VAE
 
 
-def bound(model: VAE, batches: Iterable[Any], samples: int = 1, seed: int = 0) -> dict[str, float]:
+def bound(
+    model: VAE,
+    batches: Iterable[Any],
+    samples: int = 1,
+    seed: int = 0,
+    total: Callable[[Tensor], Tensor] = lambda sums: sums,
+) -> dict[str, float]:
     r"""The negative ELBO and its terms, means over all examples, whatever loss the model was trained with.
 
     Args:
@@ -21,22 +27,25 @@ def bound(model: VAE, batches: Iterable[Any], samples: int = 1, seed: int = 0) -
         batches: of (x, y) or x, on any device.
         samples: draws of z an example.
         seed: what the draws depend on.
+        total: sums of this process as sums over all that share the batches.
 
     Returns:
         `nelbo`, `reconstruction` ($-\mathbb E_q \log p(x \mid z, c)$) and `kl`, in nats per example.
     """
-    sums = torch.zeros(2, dtype=torch.float64)
-    n = 0
     where = model.context.empty
+    rows: list[Tensor] = []
+    n = 0
     with torch.no_grad(), evaluation(model), drawing(seed, where.device):
         for batch in batches:
             x, y = placed(batch, where)
             trace = model(x, model.context(y, len(x)), samples)
-            sums += torch.stack([-trace.log_px().mean(0).sum(), trace.kl().sum()]).double().cpu()
+            rows.append(torch.stack([-trace.log_px().mean(0).sum(), trace.kl().sum()]))
             n += len(x)
-    if not n:
+    own = torch.stack(rows).cpu().double().sum(0).tolist() if rows else [0.0, 0.0]
+    *sums, examples = total(torch.tensor([*own, n], dtype=torch.float64)).tolist()
+    if not examples:
         raise DataError("there are no examples to evaluate")
-    reconstruction, kl = (sums / n).tolist()
+    reconstruction, kl = (value / examples for value in sums)
     return {"nelbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from vaekit.testing.case import Case, require
 from vaekit.testing.outcomes import NotApplicable
 from vaekit.trace import Trace
-from vaekit.training import train
+from vaekit.trainer import train
 
 _KNOWN: dict[str, Callable[[Trace], Tensor]] = {
     "reconstruction": lambda trace: -trace.log_px(),

@@ -1,0 +1,276 @@
+"""One run from its first step to its pictures: everything is checked first, and everything is kept in its directory."""
+
+import platform
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaekit import checkpoint, figures, io, registry
+from vaekit.blocks import drawing
+from vaekit.checkpoint import is_finite
+from vaekit.choices import Choices
+from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
+from vaekit.data.batches import Batches
+from vaekit.data.check import check_labels, check_support
+from vaekit.data.prepare import SPLITS, Data
+from vaekit.data.prepare import load as load_data
+from vaekit.data.subset import some
+from vaekit.data.transform import DataOptions
+from vaekit.errors import CheckpointError, TrainingError
+from vaekit.evaluation import bound
+from vaekit.loggers import Logger
+from vaekit.model import VAE
+from vaekit.parts import Loss
+from vaekit.profiling import profiled
+from vaekit.progress import Progress
+from vaekit.ranks import Ranks
+from vaekit.runs import Run
+from vaekit.stopping import heard
+from vaekit.tally import CURE
+from vaekit.trainer import Trainer
+from vaekit.training import Report, TrainingOptions
+from vaekit.wiring import build
+
+
+def new_model(data: Data, parts: dict[str, Any], seed: int = 0) -> tuple[VAE, Loss]:
+    """A model of some data with its first weights, and its loss."""
+    parts = {**parts, "context": with_classes(parts.get("context"), data.info)}
+    with drawing(seed, torch.device("cpu")):
+        return build(Config(data_shape=data.shape, data=data.info, **parts))
+
+
+def with_classes(context: Any, info: DataInfo | None) -> Any:
+    """A context that counts classes counts those of the data, unless it was told how many."""
+    spec = as_spec("context", context or DEFAULTS["context"])
+    options = [option.name for option in registry.options(registry.find("context", str(spec["name"])))]
+    classes = len(info.classes) if info is not None else 0
+    return {"classes": classes, **spec} if "classes" in options and classes > 1 else spec
+
+
+class Job:
+    """Everything that training takes, checked: nothing has been written yet.
+
+    Args:
+        source: of the data, as `fit` takes it.
+        data_options: what to do to them.
+        root: where named data sets are.
+        parts: of the model, and the loss.
+        options: of training.
+        ranks: the processes that train together.
+        choices: what the run settled before, where it is continued.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        data_options: DataOptions,
+        root: str | Path | None,
+        parts: dict[str, Any],
+        options: TrainingOptions,
+        ranks: Ranks,
+        choices: Choices | None = None,
+    ) -> None:
+        self.source = lasting(source) if isinstance(source, str) else None
+        self.root = None if root is None else str(Path(root).absolute())
+        self.data_options, self.options, self.ranks = data_options, options, ranks
+        with ranks.main_first():  # which downloads what is missing
+            self.data = load_data(source, data_options, root)
+        self.model, self.loss = new_model(self.data, parts, options.seed)
+        check_labels(self.model.context, self.data)
+        self.remark = check_support(self.model.likelihood, self.data)
+        self.trainer = Trainer(self.model, self.loss, options, choices, ranks)
+        self._better = False
+        self._batches = {split: self._of(split) for split in ("train", "validation")}
+
+    @property
+    def config(self) -> Config:
+        """Of the model."""
+        assert self.model.config is not None
+        return self.model.config
+
+    def record(self) -> dict[str, Any]:
+        """What run.json holds: all that is needed to repeat the run."""
+        return {
+            "vaekit": version("vaekit"),
+            "status": "running",
+            "remark": self.remark,
+            "command": sys.argv,
+            "source": self.source,
+            "data_root": self.root,
+            "data": self.data_options.model_dump(mode="json"),
+            "config": self.config.model_dump(mode="json"),
+            "training": self.options.model_dump(mode="json"),
+            "ranks": self.ranks.size,
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, **self.config.plugins},
+        }
+
+    def go_on(self, state: checkpoint.State, where: Path) -> None:
+        """Stand where a checkpoint was taken.
+
+        Raises:
+            CheckpointError: where it is of another model or of other options, saying what differs.
+        """
+        tensors, progress = state
+        differing = _differences(progress.get("of", {}), self._identity())
+        if differing:
+            raise CheckpointError(f"the checkpoint of {where} is of something else: {'; '.join(differing[:5])}")
+        self.trainer.settle(self._batches["train"])
+        try:
+            self.trainer.load_state(tensors, progress)
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(f"the checkpoint of {where} is of another model: {error}") from None
+
+    def train(self, run: Run, progress: Progress, save_every: float, loggers: Sequence[Logger], trace: Path | None) -> None:
+        """Train to the end, or until asked to stop, and keep everything; then test and draw the best model.
+
+        Args:
+            run: to keep it in.
+            progress: is told how it goes.
+            save_every: seconds between checkpoints.
+            loggers: get every row of the metrics besides.
+            trace: the file to write a profile of some steps to.
+        """
+        trainer = self.trainer
+        progress.message(self._heading(run))
+        if self.remark:
+            progress.message(f"note: {self.remark}")
+        progress.message(f"computed in {trainer.settle(self._batches['train'])}")
+        if self.ranks.main:
+            run.note(status="running", chosen=trainer.settle(self._batches["train"]).model_dump())
+        saver = checkpoint.Saver(run.path / "checkpoints", save_every)
+        status = "failed"
+        with heard(self._stop):
+            try:
+                with progress, profiled(trainer, trace):
+                    self._loop(run, progress, saver, loggers)
+                self._save(run, saver)
+                status = "done" if trainer.done else "interrupted"
+            except KeyboardInterrupt:
+                status = "interrupted"
+                raise
+            finally:
+                self._end(run, status, loggers)
+        if status == "interrupted":
+            progress.message(f"stopped in epoch {trainer.epoch + 1}, after step {trainer.steps}")
+        if self.ranks.main and (run.path / "model").exists():
+            self._finish(run)
+
+    def _stop(self) -> None:
+        self.trainer.stopping = True
+
+    def _loop(self, run: Run, progress: Progress, saver: checkpoint.Saver, loggers: Sequence[Logger]) -> None:
+        every = min(progress.every, saver.every)
+        for report in self.trainer.run(self._batches["train"], self._batches["validation"], every):
+            progress.report(report)
+            if report.best:
+                self._keep(run)
+            due = self.ranks.any(self.ranks.main and saver.due)[0]
+            if self.ranks.main and not report.partial:
+                run.log(_row(report))
+            for logger in loggers if due or not report.partial else ():
+                logger.log(_row(report))
+            if due:
+                self._save(run, saver)
+
+    def _keep(self, run: Run) -> None:
+        """Keep the model as it is now."""
+        with self.ranks.gathered(self.trainer.step):
+            if self.ranks.main:
+                io.save(self.model, run.path / "model")
+        self._better = True
+
+    def _save(self, run: Run, saver: checkpoint.Saver) -> None:
+        """Write a checkpoint."""
+        tensors, progress = self.trainer.state()
+        if not is_finite(tensors):
+            raise TrainingError(f"weights are not finite after step {self.trainer.steps}: {CURE}")
+        if not self.ranks.main:
+            return
+        saver.write((tensors, {**progress, "of": self._identity()}))
+        if self._better:
+            run.note(trained=run.weights)
+            self._better = False
+
+    def _end(self, run: Run, status: str, loggers: Sequence[Logger]) -> None:
+        """Say how it ended; where it failed, as far as that can be said."""
+        for logger in loggers:
+            logger.close()
+        if status == "interrupted" and not (run.path / "model").exists() and is_finite(self.model.state_dict()):
+            self._keep(run)
+        if not self.ranks.main:
+            return
+        with suppress(CheckpointError) if status == "failed" else nullcontext():
+            run.note(status=status, **({"trained": run.weights} if self._better else {}))
+            run.tabulate()
+
+    def _finish(self, run: Run) -> None:
+        """The test bound of the best model, the table of metrics, and the pictures; and of which weights they are."""
+        weights, device = run.weights, self.trainer.device
+        model = run.model.to(device)
+        test = Batches(self.data.test, self.options.batch_size, device=device)
+        terms = bound(model, test, seed=self.options.seed)
+        run.log({"epoch": self.trainer.epoch, "step": self.trainer.steps, "split": "test", **terms})
+        run.note(tested=weights)
+        run.tabulate()
+        shown = self.data.test.take(some(len(self.data.test), 50))
+        x, y = next(iter(Batches(shown, 50, device=device)))
+        run.drew(figures.write(run.path / "figures", model, x, y, run.metrics), weights)
+
+    def _of(self, split: str) -> Batches:
+        training = split == "train"
+        return Batches(
+            getattr(self.data, split),
+            self.options.batch_size,
+            shuffle=training,
+            dynamic=training and self.data.info.binarize == "dynamic",
+            seed=self.options.seed,
+            device=self.trainer.device,
+            share=(self.ranks.rank, self.ranks.size),
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint is of, and must be of to be continued."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "data": self.data_options.model_dump(mode="json"),
+            "training": self.options.model_dump(mode="json"),
+        }
+
+    def _heading(self, run: Run) -> str:
+        config, options, ranks = self.config, self.options, self.ranks.size
+        parts = " · ".join(f"{kind} {config.part(kind)['name']}" for kind in DEFAULTS if config.part(kind)["name"] != "none")
+        size = sum(p.numel() for p in self.model.parameters())
+        sizes = " / ".join(f"{len(getattr(self.data, split)):,}" for split in SPLITS)
+        data = f"{self.data.info.name} {self.data.shape}: {sizes}"
+        where = f"{ranks} ranks, this one on {self.trainer.device}" if ranks > 1 else str(self.trainer.device)
+        return (
+            f"{run.path}\n{data} to train on, validate and test\n{parts}\n"
+            f"{size:,} parameters, {options.epochs} epochs of batches of {options.batch_size} on {where}; "
+            "terms are sums over dimensions, in nats per example"
+        )
+
+
+def lasting(source: str) -> str:
+    """A data set by name, its path such that it is found from any folder."""
+    name, colon, path = source.partition(":")
+    return f"{name}:{Path(path).expanduser().absolute()}" if colon else source
+
+
+def _row(report: Report) -> dict[str, Any]:
+    row = {"epoch": report.epoch, "step": report.step, "split": report.split, **report.terms}
+    if report.split == "train":
+        row |= {"images_per_second": round(report.images_per_second, 1), "lr": report.lr}
+    return row
+
+
+def _differences(there: Any, here: Any, where: str = "") -> list[str]:
+    """What differs between two JSON values, each in words."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = dict.fromkeys((*there, *here))
+        return [d for key in keys for d in _differences(there.get(key), here.get(key), f"{where}.{key}" if where else key)]
+    return [] if there == here else [f"{where} {there!r} there, {here!r} here"]

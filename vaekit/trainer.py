@@ -1,0 +1,375 @@
+"""Training: one step, and a generator of reports over many of them."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.blocks import drawing, evaluation, find_device, reseed, threads
+from vaekit.choices import Choices, decide, default_validation
+from vaekit.data.batches import Batches
+from vaekit.errors import ConfigError, DataError, TrainingError
+from vaekit.evaluation import bound, placed
+from vaekit.model import VAE
+from vaekit.parts import Loss
+from vaekit.ranks import ALONE, Ranks
+from vaekit.schedules import learning_rate
+from vaekit.step import Step
+from vaekit.tally import CURE, Tally
+from vaekit.trace import Terms
+from vaekit.training import Report, TrainingOptions
+
+
+def train(
+    model: VAE,
+    loss: Loss,
+    batches: Iterable[Any],
+    *,
+    validation: Iterable[Any] | None = None,
+    **options: Any,
+) -> Iterator[Report]:
+    """Train a model in place, as a generator: one Report an epoch, and one of the validation bound where there are such data.
+
+    Args:
+        model: to train; it is moved to the device.
+        loss: to minimise.
+        batches: of the training set, (x, y) or x; iterated once an epoch.
+        validation: likewise, for what early stopping looks at.
+        options: fields of TrainingOptions but `batch_size`, which the batches have settled.
+
+    Raises:
+        ConfigError: where an option is wrong.
+        TrainingError: naming the term and the step where something is not finite.
+    """
+    if "batch_size" in options:
+        raise ConfigError("batch_size is settled by the batches")
+    chosen = TrainingOptions(**options)
+    if chosen.early_stop is not None and validation is None:
+        raise ConfigError("early_stop looks at validation batches: give some")
+    yield from Trainer(model, loss, chosen).run(batches, validation)
+
+
+class Trainer:
+    """What training is made of and how far it is.
+
+    Between two reports it stands between two steps: `state` is then all that continuing exactly takes.
+
+    Args:
+        model: to train; it is moved to the device.
+        loss: to minimise.
+        options: of training.
+        choices: what an earlier part of the same run settled; settled before the first step where there are none.
+        ranks: the processes that train together.
+
+    Attributes:
+        epoch: epochs done.
+        position: batches done in the epoch after these.
+        steps: optimizer steps done.
+        best: the lowest validation loss so far, or the negative of the highest bound.
+        stale: epochs since then.
+        lr: the learning rate of the last step.
+        stopping: whether to stop after the present step; `run` does not go on while it is true.
+        after_step: called after each step.
+    """
+
+    def __init__(
+        self,
+        model: VAE,
+        loss: Loss,
+        options: TrainingOptions,
+        choices: Choices | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.options, self.choices, self.ranks = options, choices, ranks
+        self.device = find_device(options.device if choices is None else choices.device)
+        self.step = Step(model, loss).to(self.device)
+        self.players = loss.players(model)
+        self.optimizers = {name: _optimizer(own, options) for name, own in self.players.items()}
+        self.epoch = self.position = self.steps = self.stale = 0
+        self.best = math.inf
+        self.stopping = False
+        self.after_step: Callable[[], None] = lambda: None
+        self._forward: Callable[..., Terms] | None = None
+        self._tallies = {"tally": Tally(), "norms": Tally()}
+        self.lr = options.lr
+        self._turn = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.epoch >= self.options.epochs or self._stale_enough()
+
+    def settle(self, batches: Iterable[Any]) -> Choices:
+        """Choose what the options leave open, unless it was chosen before; from then on it computes so."""
+        if self.choices is None:
+            mine = self._decided(batches) if self.ranks.main else None
+            self.choices = Choices(**self.ranks.told(mine.model_dump() if mine else None))
+            self.choices = self.choices.but(device=str(self.device))
+        if self._forward is None:
+            if self.choices.memory_format == "channels_last":
+                self.step.to(memory_format=torch.channels_last)
+                self._lay_out_moments()
+            wrapped = self.ranks.wrapped(self.step, list(self.optimizers.values()))
+            self._forward = self.choices.compiled(wrapped)
+        return self.choices
+
+    def run(self, batches: Iterable[Any], validation: Iterable[Any] | None = None, every: float = math.inf) -> Iterator[Report]:
+        """Train from where it stands to the last epoch, with a Report at least every `every` seconds."""
+        self.settle(batches)
+        flags = [(p, p.requires_grad) for p in self.step.parameters()]
+        try:
+            while not self.done and not self.stopping:
+                yield from self._epoch(batches, every)
+                if self.stopping:
+                    return
+                validated = self._validated(validation) if validation is not None else None
+                self.epoch, self.position = self.epoch + 1, 0
+                self._tallies = {name: Tally() for name in self._tallies}
+                if validated is not None:
+                    yield validated
+        finally:
+            for parameter, flag in flags:
+                parameter.requires_grad_(flag)
+            self._turn = ""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that continuing exactly takes, as tensors and as JSON values. All ranks call it."""
+        tensors = {f"step.{name}": self.ranks.whole(tensor) for name, tensor in self.step.state_dict().items()}
+        for player, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{player}.{index}.{slot}": self.ranks.whole(tensor) for slot, tensor in slots.items()}
+        for name, tally in self._tallies.items():
+            for what, tensor in (("table", tally.table), ("counts", torch.tensor(tally.counts, dtype=torch.int64))):
+                tensors |= {f"{name}.{rank}.{what}": own for rank, own in enumerate(self.ranks.of_each(tensor))}
+        progress: dict[str, Any] = {name: getattr(self, name) for name in _PROGRESS}
+        progress["best"] = self.best if math.isfinite(self.best) else None
+        progress["ranks"] = self.ranks.size
+        progress["terms"] = {name: tally.names for name, tally in self._tallies.items()}
+        return tensors, progress
+
+    def load_state(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        """Stand where `state` was taken. All ranks call it."""
+        here = self.step.state_dict()
+        given = {name.removeprefix("step."): t for name, t in tensors.items() if name.startswith("step.")}
+        self.step.load_state_dict({name: self.ranks.like(t, here[name]) if name in here else t for name, t in given.items()})
+        for player, optimizer in self.optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                if name.startswith(f"optimizer.{player}."):
+                    index, slot = name.removeprefix(f"optimizer.{player}.").split(".")
+                    slots.setdefault(int(index), {})[slot] = tensor
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        self._lay_out_moments()
+        for name in _PROGRESS:
+            setattr(self, name, progress[name])
+        self.best = math.inf if progress["best"] is None else progress["best"]
+        for name, tally in self._tallies.items():
+            table, counts = (
+                _own_of([tensors[f"{name}.{rank}.{what}"] for rank in range(progress["ranks"])], self.ranks)
+                for what in ("table", "counts")
+            )
+            tally.restore(progress["terms"][name], counts.tolist(), table.to(self.device))
+
+    def _decided(self, batches: Iterable[Any]) -> Choices:
+        n = len(batches) if isinstance(batches, Sized) else 1
+        first = next(iter(batches)) if isinstance(batches, Batches) else None
+        return decide(self.step, self.options, self.device, first, n * self.options.sure_epochs)
+
+    def _lay_out_moments(self) -> None:
+        """The moments of each parameter are laid out as it is, and where it is: fused optimizers take that for granted."""
+        for optimizer in self.optimizers.values():
+            for parameter, slots in optimizer.state.items():
+                for slot, tensor in slots.items():
+                    if tensor.shape == parameter.shape:
+                        slots[slot] = self.ranks.like(tensor, parameter)
+
+    def _epoch(self, batches: Iterable[Any], every: float) -> Iterator[Report]:
+        self.step.train()
+        rest = self._rest(batches)
+        size = len(batches) if isinstance(batches, Sized) else 0
+        start, before = time.perf_counter(), sum(self._tallies["tally"].counts)
+        done = False
+        while not done and not self.stopping:
+            until = time.perf_counter() + every
+            with self._at_work():
+                for batch in rest:
+                    self._batch(batch, size, self._weight(batches))
+                    if self._pauses(until):
+                        break
+                else:
+                    done = True
+            terms, examples = self._terms()
+            speed = (examples - before) / (time.perf_counter() - start)
+            share = 1.0 if done else min(self.position / size, 1.0) if size else 0.0
+            yield Report(self.epoch + 1, self.steps, "train", terms, share, speed, self.lr, partial=not done)
+
+    def _weight(self, batches: Iterable[Any]) -> float:
+        """Of this rank's mean in the mean over ranks, so that the latter is that over all examples of the batch."""
+        if self.ranks.size == 1 or not isinstance(batches, Batches):
+            return 1.0
+        own, n = batches.sizes(self.position)
+        return own * self.ranks.size / n
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        assert self.choices is not None
+        with drawing(0, self.device), threads(self.choices.threads), default_validation():
+            yield
+
+    def _rest(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches of the epoch that are not done; what is random in those of others depends on their place in it."""
+        if isinstance(batches, Batches):
+            batches.epoch = self.epoch
+            yield from batches.after(self.position)
+            return
+        reseed(self.device, self.options.seed, self.epoch, _ORDER)
+        given, skipped = iter(batches), self.position
+        for position in itertools.count():
+            reseed(self.device, self.options.seed, self.epoch, position, _LOADING)
+            batch = next(given, None)
+            if batch is None:
+                return
+            if position >= skipped:
+                yield batch
+
+    def _batch(self, batch: Any, size: int, weight: float = 1.0) -> None:
+        """One step of every player in turn: gradients for its own parameters only, over all pieces of the batch."""
+        assert self.choices is not None
+        x, y = placed(batch, self.step.model.context.empty)
+        self.lr = learning_rate(self.options, self.epoch, self.steps, size)
+        reseed(self.device, self.options.seed, self.epoch, self.position, self.ranks.rank, _STEP)
+        pieces = _pieces(self.choices.layout(x), y, self.options.accumulate)
+        measured = self.options.clip is not None or self.position % _STEPS_BETWEEN_NORMS == 0
+        terms: dict[str, Tensor] = {}
+        norms: dict[str, Tensor] = {}
+        for player, own in self.players.items():
+            self._give_gradients_to(player)
+            for parameter in own:
+                parameter.grad = None
+            prefix = f"{player}." if len(self.players) > 1 else ""
+            for name, value in self._backward(player, pieces, weight).items():
+                terms[prefix + name] = value
+            if measured:
+                norms[f"{prefix}gradient_norm"] = self.ranks.norm(own, self.options.clip)
+            optimizer = self.optimizers[player]
+            optimizer.param_groups[0]["lr"] = self.lr
+            optimizer.step()
+        self._tallies["tally"].add(terms, len(x))
+        if measured:
+            self._tallies["norms"].add(norms, len(x))
+        self.steps += 1
+        self.position += 1
+        self.after_step()
+
+    def _backward(self, player: str, pieces: list[tuple[Tensor, Tensor | None, float]], weight: float) -> dict[str, Tensor]:
+        """Gradients of the loss of a player over all pieces, and its terms, means over their examples."""
+        assert self.choices is not None
+        assert self._forward is not None
+        reported: dict[str, Tensor] = {}
+        for i, (x, y, share) in enumerate(pieces):
+            with self.ranks.apart(self._forward, i < len(pieces) - 1):
+                with self.choices.autocast():
+                    terms: Terms = self._forward(x, y, player)
+                self.ranks.backward(terms.loss if share * weight == 1 else terms.loss * (share * weight))
+            found = {"loss": terms.loss.detach(), **terms.parts}
+            reported = found if share == 1 else {name: reported.get(name, 0) + share * value for name, value in found.items()}
+        return reported
+
+    def _pauses(self, until: float) -> bool:
+        """Whether to say how it stands, or to stop; ranks agree on it, at every few steps."""
+        if self.ranks.size == 1:
+            return self.stopping or time.perf_counter() > until
+        if self.position % _STEPS_BETWEEN_TALKS:
+            return False
+        self.stopping, pauses = self.ranks.any(self.stopping, self.ranks.main and time.perf_counter() > until)
+        return self.stopping or pauses
+
+    def _terms(self) -> tuple[dict[str, float], float]:
+        """The mean of each term over the examples of the epoch so far, on all ranks, and how many these are."""
+        means: dict[str, float] = {}
+        examples = 0.0
+        for name, tally in self._tallies.items():
+            if not tally.counts:
+                raise TrainingError("there are no batches to train on, or they can be iterated over only once")
+            if name == "tally":
+                bad = self.ranks.least(tally.first_bad())
+                tally.check(bad, self.steps - len(tally.counts), self.epoch + 1)
+            *sums, n = self.ranks.sum(tally.sums()).tolist()
+            means |= {term: total / n for term, total in zip(tally.names, sums, strict=True)}
+            examples = examples or n
+        return means, examples
+
+    def _validated(self, validation: Iterable[Any]) -> Report:
+        with self.ranks.gathered(self.step):
+            terms = self._terms_of(validation) if self.options.select == "loss" else self._bound(validation)
+        wrong = [name for name, value in terms.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingError(f"validation {wrong[0]} is not finite after step {self.steps} (epoch {self.epoch + 1}): {CURE}")
+        score = terms["loss" if self.options.select == "loss" else "nelbo"]
+        better = score < self.best or self.options.select == "last"
+        self.best = min(self.best, score)
+        self.stale = 0 if better else self.stale + 1
+        return Report(self.epoch + 1, self.steps, "validation", terms, 1.0, math.nan, math.nan, better)
+
+    def _bound(self, validation: Iterable[Any]) -> dict[str, float]:
+        return bound(self.step.model, validation, seed=self.options.seed, total=self.ranks.sum)
+
+    def _terms_of(self, validation: Iterable[Any]) -> dict[str, float]:
+        """The loss of the first player, and the bound: as the loss reports it at the same draws, or else by itself."""
+        tally = Tally()
+        with evaluation(self.step), drawing(self.options.seed, self.device):
+            for batch in validation:
+                x, y = placed(batch, self.step.model.context.empty)
+                terms: Terms = self.step(x, y, next(iter(self.players)))
+                tally.add({"loss": terms.loss.detach(), **terms.parts}, len(x))
+        if not self.ranks.any(bool(tally.counts))[0]:
+            raise DataError("there are no examples to validate on")
+        *sums, n = self.ranks.sum(tally.sums()).tolist()
+        means = {name.replace("kl_mc", "kl"): value / n for name, value in zip(tally.names, sums, strict=True)}
+        whole = all(name in means for name in _BOUND)
+        return {"loss": means["loss"], **({name: means[name] for name in _BOUND} if whole else self._bound(validation))}
+
+    def _stale_enough(self) -> bool:
+        return self.options.early_stop is not None and self.stale >= self.options.early_stop
+
+    def _give_gradients_to(self, player: str) -> None:
+        """Only the parameters of the player whose turn it is gather gradients, so that no player moves another's."""
+        if player == self._turn:
+            return
+        self._turn = player
+        own = {id(p) for p in self.players[player]}
+        for parameter in self.step.parameters():
+            parameter.requires_grad_(id(parameter) in own)
+
+
+def _optimizer(parameters: list[nn.Parameter], options: TrainingOptions) -> torch.optim.Optimizer:
+    if options.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=options.lr, centered=True)
+    return torch.optim.Adam(parameters, lr=options.lr, fused=True)
+
+
+def _pieces(x: Tensor, y: Tensor | None, n: int) -> list[tuple[Tensor, Tensor | None, float]]:
+    """A batch in at most n pieces, each with its share of the examples."""
+    if n == 1:
+        return [(x, y, 1.0)]
+    labels = [None] * n if y is None else y.chunk(n)
+    return [(piece, label, len(piece) / len(x)) for piece, label in zip(x.chunk(n), labels, strict=False)]
+
+
+def _own_of(each: list[Tensor], ranks: Ranks) -> Tensor:
+    """What a rank goes on from, of what each had: its own, or where there were more or fewer ranks all of it, on the first."""
+    if len(each) == ranks.size:
+        return each[ranks.rank]
+    return torch.cat(each) if ranks.main else each[0][:0]
+
+
+_PROGRESS = ("epoch", "position", "steps", "stale", "lr")
+_BOUND = ("nelbo", "reconstruction", "kl")
+_ORDER, _LOADING, _STEP = 11, 12, 13
+_STEPS_BETWEEN_NORMS = 16
+_STEPS_BETWEEN_TALKS = 8

@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vaekit import checkpoint, recipes, registry
 from vaekit.choices import Choices
 from vaekit.config import DEFAULTS, Config, DataInfo
@@ -142,6 +144,8 @@ def resume(
             raise CheckpointError(f"the data have changed since: {_difference(config.data, job.data.info)}")
         with found.held() if ranks.main else nullcontext():
             state = checkpoint.read(found.path / "checkpoints")
+            if len({int(step) for step in ranks.of_each(torch.tensor(state[1]["steps"] if state else -1))}) > 1:
+                raise CheckpointError(f"not every rank sees the checkpoints in {found.path}: all nodes must share that folder")
             if state is not None:
                 job.go_on(state, found.path)
             if ranks.main:

@@ -150,10 +150,13 @@ class Job:
                     self._loop(run, progress, saver, loggers)
                 self._save(run, saver)
                 status = "done" if trainer.done else "interrupted"
+                if not trainer.epoch:
+                    self._keep(run)  # as far as it came
             except KeyboardInterrupt:
                 status = "interrupted"
                 raise
             finally:
+                trainer.leave()
                 self._end(run, status, loggers)
         if status == "interrupted":
             progress.message(f"stopped in epoch {trainer.epoch + 1}, after step {trainer.steps}")
@@ -179,9 +182,9 @@ class Job:
 
     def _keep(self, run: Run) -> None:
         """Keep the model as it is now."""
-        with self.ranks.gathered(self.trainer.step):
-            if self.ranks.main:
-                io.save(self.model, run.path / "model")
+        weights = {name: self.ranks.whole(tensor) for name, tensor in self.model.state_dict().items()}
+        if self.ranks.main:
+            io.save(self.model, run.path / "model", weights)
         self._better = True
 
     def _save(self, run: Run, saver: checkpoint.Saver) -> None:
@@ -200,8 +203,6 @@ class Job:
         """Say how it ended; where it failed, as far as that can be said."""
         for logger in loggers:
             logger.close()
-        if status == "interrupted" and not (run.path / "model").exists() and is_finite(self.model.state_dict()):
-            self._keep(run)
         if not self.ranks.main:
             return
         with suppress(CheckpointError) if status == "failed" else nullcontext():

@@ -1,6 +1,9 @@
 """The processes that train together: one by itself, or the ranks of a job that torchrun or accelerate has launched."""
 
+import gc
+import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -8,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaekit.blocks import find_device
+from vaekit.errors import ConfigError, TrainingError
+from vaekit.launch import launched
 from vaekit.training import TrainingOptions
 
 
@@ -22,6 +28,10 @@ class Ranks:
     rank = 0
     size = 1
 
+    def device(self, wanted: str) -> torch.device:
+        """The device of this process where people said which they want."""
+        return find_device(wanted)
+
     @property
     def main(self) -> bool:
         """Whether this is the process that writes and speaks."""
@@ -32,8 +42,13 @@ class Ranks:
         """A block that the main process goes through before the others."""
         yield
 
-    def wrapped(self, step: nn.Module, optimizers: list[torch.optim.Optimizer]) -> nn.Module:
-        """The module to call in place of `step`, whose gradients are means over all ranks."""
+    def wrapped(self, step: nn.Module, reached: bool) -> nn.Module:
+        """The module to call in place of `step`, whose gradients are means over all ranks.
+
+        Args:
+            step: whose parameters may be others afterwards, under the same names.
+            reached: whether every backward pass reaches every parameter that wants gradients.
+        """
         return step
 
     def apart(self, step: Callable[..., Any], more: bool) -> AbstractContextManager[Any]:
@@ -84,7 +99,150 @@ class Ranks:
 ALONE = Ranks()
 
 
+class Together(Ranks):
+    """One of several processes, by accelerate: each with a copy of the model (DDP) or with a shard of it (FSDP).
+
+    Args:
+        options: of training.
+    """
+
+    def __init__(self, options: TrainingOptions) -> None:
+        from accelerate.state import PartialState
+
+        on_cpu = torch.device("cpu" if options.device == "auto" else options.device).type == "cpu"
+        self._state = PartialState(cpu=on_cpu and (options.device != "auto" or not torch.cuda.is_available()))
+        self.rank, self.size = self._state.process_index, self._state.num_processes
+        self._sharded = options.strategy == "fsdp" or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+        self._accelerator: Any = None
+
+    def device(self, wanted: str) -> torch.device:
+        found = self._state.device
+        if wanted not in ("auto", found.type):
+            raise ConfigError(f"several ranks have a device each, this one {found}: give auto or {found.type}, not {wanted!r}")
+        return torch.device(found.type) if found.type == "cpu" else found
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        with self._state.main_process_first():
+            yield
+
+    def wrapped(self, step: nn.Module, reached: bool) -> nn.Module:
+        if self._sharded:
+            torch.distributed.fsdp.fully_shard(step)  # in place
+            return step
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
+        how = DistributedDataParallelKwargs(find_unused_parameters=not reached)
+        cpu = self._state.device.type == "cpu"
+        self._accelerator = Accelerator(mixed_precision="no", cpu=cpu, kwargs_handlers=[how])  # autocast is of our own
+        wrapped: nn.Module = self._accelerator.prepare_model(step)
+        return wrapped
+
+    @contextmanager
+    def apart(self, step: Any, more: bool) -> Iterator[None]:
+        if not more:
+            yield
+        elif self._sharded:
+            step.set_requires_gradient_sync(False)
+            yield
+            step.set_requires_gradient_sync(True)
+        else:
+            with self._accelerator.no_sync(step):
+                yield
+
+    def backward(self, loss: Tensor) -> None:
+        if self._accelerator is None:
+            loss.backward()
+        else:
+            self._accelerator.backward(loss)
+
+    def norm(self, parameters: list[nn.Parameter], most: float | None) -> Tensor:
+        return self.whole(super().norm(parameters, most))
+
+    @contextmanager
+    def gathered(self, step: Any) -> Iterator[None]:
+        if not self._sharded:
+            yield
+            return
+        step.unshard()
+        yield
+        step.reshard()
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        found: Tensor = tensor.full_tensor() if isinstance(tensor, torch.distributed.tensor.DTensor) else tensor
+        return found
+
+    def like(self, whole: Tensor, like: Tensor) -> Tensor:
+        if not isinstance(like, torch.distributed.tensor.DTensor):
+            return super().like(whole, like)
+        mesh = like.device_mesh
+        return torch.distributed.tensor.distribute_tensor(whole.to(mesh.device_type), mesh, like.placements)
+
+    def of_each(self, tensor: Tensor) -> list[Tensor]:
+        if not tensor.numel():
+            return [tensor] * self.size
+        here = tensor.to(self._state.device)
+        found = [torch.empty_like(here) for _ in range(self.size)]
+        torch.distributed.all_gather(found, here)
+        return found
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return self._reduced(tensor, torch.distributed.ReduceOp.SUM)
+
+    def least(self, tensor: Tensor) -> Tensor:
+        return self._reduced(tensor, torch.distributed.ReduceOp.MIN)
+
+    def any(self, *flags: bool) -> list[bool]:
+        return [bool(flag) for flag in self._reduced(torch.tensor(flags, dtype=torch.int32), torch.distributed.ReduceOp.MAX)]
+
+    def told(self, value: Any) -> Any:
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8) if self.main else torch.empty(0)
+        size = int(self.sum(torch.tensor(len(text) if self.main else 0)))
+        said = text.to(self._state.device) if self.main else torch.empty(size, dtype=torch.uint8, device=self._state.device)
+        torch.distributed.broadcast(said, 0)
+        return json.loads(bytes(said.tolist()))
+
+    def leave(self) -> None:
+        """End the group of processes; what was wrapped must be gone by then."""
+        self._accelerator = None
+        gc.collect()
+        self._state.destroy_process_group()
+        self._state._reset_state()
+
+    def _reduced(self, tensor: Tensor, how: Any) -> Tensor:
+        there = tensor.to(self._state.device)
+        torch.distributed.all_reduce(there, how)
+        return there.to(tensor.device)
+
+
 @contextmanager
 def joined(options: TrainingOptions) -> Iterator[Ranks]:
-    """A block in which this process is one of the ranks of its job."""
-    yield ALONE
+    """A block in which this process is one of the ranks of its job, or alone.
+
+    Raises:
+        TrainingError: where another rank is gone.
+    """
+    if not launched():
+        yield ALONE
+        return
+    ranks = Together(options)
+    try:
+        yield ranks
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _GONE):
+            raise
+        raise TrainingError(
+            f"rank {ranks.rank}: another rank of the job has ended; what it said tells why, and vaekit resume goes on from the "
+            "last checkpoint"
+        ) from None
+    finally:
+        ranks.leave()
+
+
+_GONE = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "NCCL communicator was aborted",
+    "Socket Timeout",
+)

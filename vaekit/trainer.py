@@ -1,5 +1,6 @@
 """Training: one step, and a generator of reports over many of them."""
 
+import copy
 import itertools
 import math
 import time
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.blocks import drawing, evaluation, find_device, reseed, threads
+from vaekit.blocks import drawing, evaluation, reseed, threads
 from vaekit.choices import Choices, decide, default_validation
 from vaekit.data.batches import Batches
 from vaekit.errors import ConfigError, DataError, TrainingError
@@ -86,7 +87,7 @@ class Trainer:
         ranks: Ranks = ALONE,
     ) -> None:
         self.options, self.choices, self.ranks = options, choices, ranks
-        self.device = find_device(options.device if choices is None else choices.device)
+        self.device = ranks.device(options.device if choices is None else choices.device)
         self.step = Step(model, loss).to(self.device)
         self.players = loss.players(model)
         self.optimizers = {name: _optimizer(own, options) for name, own in self.players.items()}
@@ -114,8 +115,7 @@ class Trainer:
             if self.choices.memory_format == "channels_last":
                 self.step.to(memory_format=torch.channels_last)
                 self._lay_out_moments()
-            wrapped = self.ranks.wrapped(self.step, list(self.optimizers.values()))
-            self._forward = self.choices.compiled(wrapped)
+            self._forward = self.choices.compiled(self._wrapped(batches))
         return self.choices
 
     def run(self, batches: Iterable[Any], validation: Iterable[Any] | None = None, every: float = math.inf) -> Iterator[Report]:
@@ -174,6 +174,34 @@ class Trainer:
                 for what in ("table", "counts")
             )
             tally.restore(progress["terms"][name], counts.tolist(), table.to(self.device))
+
+    def leave(self) -> None:
+        """Let go of what the ranks share; settling takes hold of it again."""
+        self._forward = None
+
+    def _wrapped(self, batches: Iterable[Any]) -> nn.Module:
+        """The step as all ranks together compute it; its parameters may be shards then, which players and optimizers follow."""
+        if self.ranks.size == 1:
+            return self.step
+        names = {id(p): name for name, p in self.step.named_parameters()}
+        owned = {player: [names[id(p)] for p in own] for player, own in self.players.items()}
+        alone = next(iter(self.players)) if len(self.players) == 1 else ""
+        if alone:
+            self._give_gradients_to(alone)
+        wrapped = self.ranks.wrapped(self.step, reached=bool(alone) and self._reaches_all(batches))
+        parameters = dict(self.step.named_parameters())
+        self.players = {player: [parameters[name] for name in own] for player, own in owned.items()}
+        self.optimizers = {name: _optimizer(own, self.options) for name, own in self.players.items()}
+        self._turn = ""
+        return wrapped
+
+    def _reaches_all(self, batches: Iterable[Any]) -> bool:
+        """Whether a backward pass of the only player reaches all of its parameters, by trying it on a copy of the step."""
+        step = copy.deepcopy(self.step)
+        x, y = placed(next(iter(batches)), step.model.context.empty)
+        with drawing(0, self.device):
+            step(x, y, next(iter(self.players))).loss.backward()
+        return all(p.grad is not None for p in step.parameters() if p.requires_grad)
 
     def _decided(self, batches: Iterable[Any]) -> Choices:
         n = len(batches) if isinstance(batches, Sized) else 1

@@ -12,6 +12,7 @@ import typer
 from vaekit.cli import authoring, catalog, checking, evaluating, models, pictures, reproducing, sharing, sweeping, training
 from vaekit.cli.commands import Commands
 from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
+from vaekit.launch import speaks
 
 app = typer.Typer(
     name="vaekit",
@@ -66,8 +67,10 @@ def main() -> None:
     try:
         app()
     except VaekitError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError | UnknownPart | ShapeError) else 1)
+        asked_wrongly = isinstance(error, ConfigError | UnknownPart | ShapeError)
+        if speaks() or not asked_wrongly:  # which every rank of a job is
+            typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if asked_wrongly else 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import overrides, show
+from vaekit.launch import speaks
 
 if TYPE_CHECKING:
     from vaekit.runs import Run
@@ -143,6 +144,8 @@ def resume(
 
 
 def _tell(run: "Run", as_json: bool) -> None:
+    if not speaks():
+        return
     final = [row for row in run.metrics if row["split"] == "test"][-1:]
     remark = run.record.get("remark", "")
     if as_json:

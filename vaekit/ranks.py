@@ -1,9 +1,12 @@
 """The processes that train together: one by itself, or the ranks of a job that torchrun or accelerate has launched."""
 
+import atexit
 import gc
 import json
 import math
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -95,6 +98,10 @@ class Ranks:
         """What the main process says, of JSON values."""
         return value
 
+    def explained(self, error: RuntimeError) -> RuntimeError | TrainingError:
+        """The error, or one that says so where it only means that another rank is gone."""
+        return error
+
 
 ALONE = Ranks()
 
@@ -109,11 +116,14 @@ class Together(Ranks):
     def __init__(self, options: TrainingOptions) -> None:
         from accelerate.state import PartialState
 
+        ours = not torch.distributed.is_initialized()
         on_cpu = torch.device("cpu" if options.device == "auto" else options.device).type == "cpu"
         self._state = PartialState(cpu=on_cpu and (options.device != "auto" or not torch.cuda.is_available()))
         self.rank, self.size = self._state.process_index, self._state.num_processes
         self._sharded = options.strategy == "fsdp" or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
         self._accelerator: Any = None
+        if ours:  # until the process ends: a group that is made a second time waits for the first one's addresses
+            atexit.register(self._state.destroy_process_group)
 
     def device(self, wanted: str) -> torch.device:
         found = self._state.device
@@ -202,12 +212,20 @@ class Together(Ranks):
         torch.distributed.broadcast(said, 0)
         return json.loads(bytes(said.tolist()))
 
+    def explained(self, error: RuntimeError) -> RuntimeError | TrainingError:
+        if not any(sign in str(error) for sign in _GONE):
+            return error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which launchers send as soon as a rank is gone: first say why
+        return TrainingError(
+            f"rank {self.rank}: another rank of the job has ended; what it said tells why, and vaekit resume goes on from the "
+            "last checkpoint"
+        )
+
     def leave(self) -> None:
-        """End the group of processes; what was wrapped must be gone by then."""
+        """Let go of what was wrapped, which must be gone before the group of processes ends."""
         self._accelerator = None
         gc.collect()
-        self._state.destroy_process_group()
-        self._state._reset_state()
 
     def _reduced(self, tensor: Tensor, how: Any) -> Tensor:
         there = tensor.to(self._state.device)
@@ -229,12 +247,7 @@ def joined(options: TrainingOptions) -> Iterator[Ranks]:
     try:
         yield ranks
     except RuntimeError as error:
-        if not any(sign in str(error) for sign in _GONE):
-            raise
-        raise TrainingError(
-            f"rank {ranks.rank}: another rank of the job has ended; what it said tells why, and vaekit resume goes on from the "
-            "last checkpoint"
-        ) from None
+        raise ranks.explained(error) from None
     finally:
         ranks.leave()
 

@@ -44,7 +44,8 @@ def heard(ask: Callable[[], None]) -> Iterator[Stop]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == stop.hear:  # else somebody has set another meanwhile
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: it was not set from Python
     if stop.signal == signal.SIGTERM:
         signal.raise_signal(signal.SIGTERM)
 

@@ -163,6 +163,25 @@ def test_several_changes_are_put_back_at_once() -> None:
     assert drawn[2] == again[2]
 
 
+@pytest.mark.parametrize(
+    ("change", "changes"), [("random", 0), ("random.default_rng(7).random()", 0), ("random.seed(7)", 1), ("random.rand()", 1)]
+)
+def test_numpys_generator_is_watched_before_it_is_imported(change: str, changes: int, python) -> None:
+    code = f"""
+import sys, numpy
+from vaekit.ambient import Ambient
+before = Ambient.now()
+assert 'numpy.random' not in sys.modules and before.changes() == []
+numpy.{change}
+said = before.changes()
+before.restore()
+assert before.changes() == []
+numpy.random.rand()
+print(len(said), before.changes())
+"""
+    assert python(code) == f'{changes} ["the state of NumPy\'s random generator is another"]'
+
+
 def test_what_libraries_do_on_import_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         before = Ambient.now()

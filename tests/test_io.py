@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vaekit
-from vaekit import CheckpointError
+from vaekit import CheckpointError, weights
 
 
 @pytest.fixture
@@ -83,6 +83,28 @@ def test_loading_draws_nothing_from_the_users_generator(folder: Path) -> None:
     before = torch.get_rng_state()
     vaekit.load(folder)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_parameters_are_not_drawn_only_to_be_read_and_buffers_are_filled() -> None:
+    before = torch.get_rng_state()
+    with weights.Unfilled():
+        dense, recurrent = torch.nn.Linear(3, 4), torch.nn.LSTM(3, 4)
+        assert torch.equal(torch.get_rng_state(), before)
+        buffer = torch.nn.init.uniform_(torch.full((4,), -1.0))
+    assert all(isinstance(p, torch.nn.Parameter) for p in (*dense.parameters(), *recurrent.parameters()))
+    assert (buffer >= 0).all()
+
+
+def test_plugins_load_on_the_device_of_the_user_not_on_that_of_the_check(folder: Path, python) -> None:
+    code = f"""
+import torch, vaekit
+from vaekit import plugins
+devices, load = [], plugins.load
+plugins.load = lambda entry: (devices.append(torch.empty(0).device.type), load(entry))[1]
+vaekit.load({str(folder)!r})
+print(set(devices))
+"""
+    assert python(code) == "{'cpu'}"
 
 
 def test_saving_again_replaces_the_model_and_leaves_nothing_else(make, folder: Path) -> None:

@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from vaekit.trace import Site as Site
     from vaekit.trace import Terms as Terms
     from vaekit.trace import Trace as Trace
+    from vaekit.trainer import train as train
     from vaekit.training import Report as Report
-    from vaekit.training import train as train
     from vaekit.wiring import build as build
 
 _MODULES = {
@@ -88,7 +88,8 @@ _MODULES = {
     "shapes": ["Shape", "feature_axis", "join", "widen"],
     "sweeps": ["Sweep", "sweep"],
     "trace": ["Draw", "Site", "Terms", "Trace"],
-    "training": ["Report", "train"],
+    "trainer": ["train"],
+    "training": ["Report"],
     "wiring": ["build"],
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}

@@ -125,18 +125,35 @@ def _default_device() -> torch.device | None:
 
 
 def _numpy_state() -> Any:
-    """Nothing is imported for it that is not there; `numpy.random` itself is only there once somebody asks for it."""
-    return sys.modules["numpy"].random.get_state(legacy=False)
+    """None where nobody has asked for `numpy.random` yet: importing it takes longer than all else that is read here."""
+    generator = sys.modules.get("numpy.random")
+    return generator and generator.get_state(legacy=False)
 
 
 def _set_numpy_state(state: Any) -> None:
-    sys.modules["numpy"].random.set_state(state)
+    generator = sys.modules["numpy.random"]
+    if state is None:
+        generator.set_bit_generator(generator.MT19937())  # as an import leaves it
+    else:
+        generator.set_state(state)
 
 
-def _same_numpy(was: Any, now: Any) -> bool:
-    if isinstance(was, dict) and isinstance(now, dict):
-        return was.keys() == now.keys() and all(_same_numpy(was[key], now[key]) for key in was)
-    return bool(sys.modules["numpy"].array_equal(was, now))
+def _same_numpy_state(was: Any, now: Any) -> bool:
+    """Whether nobody has drawn or seeded; a first import is no change."""
+    return now is None or _equal(_imported_numpy_state() if was is None else was, now)
+
+
+def _imported_numpy_state() -> Any:
+    """What an import left, by the seeds that NumPy keeps of it."""
+    generator = sys.modules["numpy.random"]
+    seeds = generator.get_bit_generator().seed_seq
+    return generator.RandomState(generator.MT19937(seeds)).get_state(legacy=False)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    return bool(sys.modules["numpy"].array_equal(a, b))
 
 
 def _sigint() -> Any:
@@ -208,7 +225,7 @@ _ITEMS = (
         words=_on,
     ),
     _Item("the state of torch's random generator", torch.get_rng_state, torch.set_rng_state, _wordless, torch.equal),
-    _Item("the state of NumPy's random generator", _numpy_state, _set_numpy_state, _wordless, _same_numpy),
+    _Item("the state of NumPy's random generator", _numpy_state, _set_numpy_state, _wordless, _same_numpy_state),
     _Item(DRAWN, random.getstate, random.setstate, _wordless),
     _Item(
         "NumPy's handling of floating-point errors",

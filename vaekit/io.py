@@ -7,7 +7,7 @@ device says what tensors there must be, and only then are weights fetched and me
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +26,7 @@ from vaekit.errors import CheckpointError, ConfigError, HubError, UnknownPart, V
 from vaekit.files import CARD, CONFIG, INDEX, WEIGHTS, File, Files, Folder, likeness
 from vaekit.known import EXTRAS
 from vaekit.model import VAE
+from vaekit.plugins import plugins
 from vaekit.registry import find
 from vaekit.snapshot import Snapshot, reported
 from vaekit.wiring import build_model, describe
@@ -248,19 +249,20 @@ def _load(files: Files, device: str, dtype: torch.dtype | None, max_bytes: int) 
             "where that is meant, vaekit.load(..., max_bytes=...) in Python allows it"
         )
     found = weights.find(files, expected)
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), weights.Unfilled():
         model = build_model(config)
     model.load_state_dict(weights.read(found), strict=True)
     model.source = files.source
     return model.to(target, dtype).eval(), {CONFIG: files.get(CONFIG, 0, strictjson.MOST_BYTES), **found}
 
 
-def save(model: VAE, folder: str | Path) -> Path:
+def save(model: VAE, folder: str | Path, whole: Mapping[str, Tensor] | None = None) -> Path:
     """Write a model folder; each file appears under its name only when it is whole, the config last.
 
     Args:
         model: to save.
         folder: is made where it is missing; a model that is there is replaced.
+        whole: the weights, where the model itself has only shards of them.
 
     Returns:
         The folder.
@@ -275,7 +277,7 @@ def save(model: VAE, folder: str | Path) -> Path:
     config = config.model_copy(update={"dtype": dtype})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in (whole or model.state_dict()).items()}
         write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": "pt"}))
         write_whole(folder / CARD, lambda path: path.write_text(card(model, config), encoding="utf-8"))
         write_whole(folder / CONFIG, lambda path: path.write_text(config.to_json(), encoding="utf-8"))
@@ -400,7 +402,8 @@ def _config(files: Files) -> Config:
 def _expected(config: Config, files: Files) -> tuple[VAE, dict[str, Tensor]]:
     """The model without memory, and the tensors that it must have."""
     try:
-        with torch.device("meta"):
+        plugins()  # before the block: what their modules make on import is no part of the model
+        with torch.device("meta"), weights.Unfilled():
             model = build_model(config)
     except VaekitError as error:
         raise type(error)(f"{error}{_provenance(config, error)}") from None

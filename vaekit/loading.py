@@ -160,8 +160,10 @@ def _put_back() -> Iterator[list[str]]:
         yield notes
     finally:
         changes = before.differences()
-        before.restore()
-        left = {change.what for change in before.differences()} if changes else set()
+        left: set[str] = set()
+        if changes:
+            before.restore()
+            left = {change.what for change in before.differences()}
         for change in (change for change in changes if change.what != DRAWN):
             value = f" to {short(change.now)}" if change.now else ""
             done = "cannot be put back" if change.what in left else "put back"

@@ -69,6 +69,8 @@ def validate(part: type[Part], given: dict[str, Any]) -> dict[str, Any]:
         if name not in known:
             there = ", ".join(known) or "none"
             raise ConfigError(f"{what} has no option {short(name)!r}{suggestion(short(name), known)} (options: {there})")
+    if not given:
+        return {}
     check_lengths(what, given)
     try:
         return _adapter(part).validate_json(json.dumps(given), strict=True)
@@ -127,6 +129,8 @@ def _adapter(part: type[Part]) -> TypeAdapter[dict[str, Any]]:
 
 def json_schema(part: type[Part]) -> dict[str, Any]:
     """The JSON schema of each option, with references resolved."""
+    if not defaults(part):
+        return {}
     schema = _adapter(part).json_schema()
     return {name: _resolved(value, schema.get("$defs", {})) for name, value in schema.get("properties", {}).items()}
 

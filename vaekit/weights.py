@@ -8,13 +8,30 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vaekit import strictjson
 from vaekit.errors import CheckpointError, short
 from vaekit.files import INDEX, WEIGHTS, File, Files, likeness
 
 SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors", re.ASCII)
+
+
+class Unfilled(TorchFunctionMode):
+    """A block in which torch's initialisers leave parameters as they are: all of them are about to be read.
+
+    Buffers are filled, because not all of them are saved.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func in _INITIALISERS and isinstance(given["tensor"], nn.Parameter):
+            return given["tensor"]
+        return func(*args, **given)
+
+
+_INITIALISERS = {nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_}
 
 
 def find(files: Files, expected: dict[str, Tensor]) -> dict[str, File]:

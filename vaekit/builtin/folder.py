@@ -5,12 +5,14 @@ from pathlib import Path
 
 import torch
 
-from vaekit import DataError, DataSet, Examples, ImageFiles, Raw, split_named
+from vaekit import DataError, DataSet, Examples, Raw, split_named
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".pnm", ".ppm"}
 
 
 def _load(path: str, root: Path) -> Raw:
+    from vaekit import ImageFiles  # brings Pillow, which no model needs
+
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise DataError(f"{folder} is a file, no folder" if folder.exists() else f"no folder {folder}")

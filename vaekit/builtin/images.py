@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaekit import DataError, DataSet, Examples, ImageFiles, Raw, may_download
+from vaekit import DataError, DataSet, Examples, Raw, may_download
 
 
 def _digits(path: str, root: Path) -> Raw:
@@ -51,6 +51,8 @@ def _svhn(path: str, root: Path) -> Raw:
 
 
 def _celeba(path: str, root: Path) -> Raw:
+    from vaekit import ImageFiles
+
     names = {"train": "train", "validation": "valid", "test": "test"}
     splits = {}
     for split, theirs in names.items():

@@ -6,6 +6,7 @@ from vaekit.builtin.bernoulli import Bernoulli
 from vaekit.builtin.elbo import ELBO
 from vaekit.builtin.folder import FOLDER
 from vaekit.builtin.gaussian import Gaussian
+from vaekit.builtin.hub_sets import HUB
 from vaekit.builtin.images import DIGITS, TORCHVISION
 from vaekit.builtin.mlp import MLPDecoder, MLPEncoder
 from vaekit.builtin.normal import StandardNormal
@@ -20,4 +21,4 @@ def vaekit_parts() -> list[type[vaekit.Part]]:
 
 @vaekit.hookimpl
 def vaekit_datasets() -> list[vaekit.DataSet]:
-    return [DIGITS, SPRITES, *TORCHVISION, FOLDER, NPY, NPZ, IDX]
+    return [DIGITS, SPRITES, *TORCHVISION, FOLDER, NPY, NPZ, IDX, HUB]

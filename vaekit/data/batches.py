@@ -1,6 +1,7 @@
 """Batches of examples: shuffled, scaled and binarised per batch, on the device."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from vaekit.blocks import seed_of
 from vaekit.data.ahead import ahead
 from vaekit.data.catalog import Examples, Lazy
+from vaekit.data.streamed import Stream
 from vaekit.errors import ConfigError
 
 Batch = tuple[Tensor, Tensor | None]
@@ -23,6 +25,9 @@ class Batches:
     in it alone, so that a run can be repeated, and continued from any batch. Held examples stay on the device as they are
     stored, where they take at most SHARE_OF_DEVICE of its memory; others are brought there batch by batch, prepared ahead by
     threads, through pinned memory where the device is a GPU.
+
+    Of a stream, each rank reads shards of its own, others in each epoch, which are cut where that makes their sizes equal. One
+    rank has every example once an epoch. Several leave out what every rank's share of whole batches does, others each epoch.
 
     Args:
         examples: to make batches of.
@@ -66,8 +71,8 @@ class Batches:
     def after(self, position: int) -> Iterator[Batch]:
         """What is left of the epoch once so many batches of it are done."""
         generator = torch.Generator(self.device)
-        whole = self._order().split(self.size)[position : len(self)]
-        for place, (index, stored) in enumerate(self._stored([index[self._own(len(index))] for index in whole]), position):
+        given = self._streamed(self._x, position) if isinstance(self._x, Stream) else self._held(position)
+        for place, (stored, y) in enumerate(given, position):
             x = stored / 255 if stored.dtype == torch.uint8 else stored.to(torch.float32)
             if self.dynamic:
                 _, n = self.sizes(place)
@@ -75,7 +80,7 @@ class Batches:
                 drawn = torch.rand(n, *x.shape[1:], generator=generator, device=self.device)[self._own(n)]
                 x = (drawn < x).to(x.dtype)
             if len(x):
-                yield x, None if self._y is None else self._y[index]
+                yield x, y
 
     def sizes(self, position: int) -> tuple[int, int]:
         """How many examples the batch at a place in the epoch has: those of this share, and all."""
@@ -92,6 +97,32 @@ class Batches:
         if not self.shuffle:
             return torch.arange(self.examples)
         return torch.randperm(self.examples, generator=torch.Generator().manual_seed(seed_of(self.seed, self.epoch, _ORDER)))
+
+    def _held(self, position: int) -> Iterator[Batch]:
+        """Batches as they are stored, on the device."""
+        whole = self._order().split(self.size)[position : len(self)]
+        for index, stored in self._stored([index[self._own(len(index))] for index in whole]):
+            yield stored, None if self._y is None else self._y[index]
+
+    def _streamed(self, x: Stream, position: int) -> Iterator[Batch]:
+        """Likewise, of a stream."""
+        part, parts = self.share
+        batches = [self.sizes(place)[1] for place in range(len(self))]
+        start, stop = (sum(n * to // parts for n in batches) for to in (part, part + 1))
+        own = [self.sizes(place)[0] for place in range(len(self))]
+        if not any(own[position:]):
+            return
+        seed = seed_of(self.seed, self.epoch, _ORDER) if self.shuffle else None
+        rows = x.rows(seed, start, stop, sum(own[:position]))
+        examples = ahead(x.decoded, rows, x.workers, x.far(max(own)))
+        for n in own[position:]:
+            found = list(islice(examples, n))
+            stored = torch.stack([one for one, _ in found]) if found else x.example.new_empty(0, *x.shape)
+            y = torch.tensor([label for _, label in found], dtype=torch.int64) if x.shards.classes else None
+            if self.device.type == "cuda":
+                stored, y = stored.pin_memory(), None if y is None else y.pin_memory()
+            there = stored.to(self.device, non_blocking=True)
+            yield there, None if y is None else y.to(self.device, non_blocking=True)
 
     def _stored(self, indices: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Where the examples of each batch are, and the examples as they are stored, on the device."""

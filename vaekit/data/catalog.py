@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from vaekit.data.arrays import as_examples, as_tensor, class_numbers
+from vaekit.data.shards import Shards
+from vaekit.data.streamed import Stream
 from vaekit.errors import DataError
 from vaekit.shapes import Shape
 
@@ -17,13 +19,15 @@ from vaekit.shapes import Shape
 class Lazy(Protocol):
     """Examples that are read when they are needed, because together they are too many to hold."""
 
-    shape: Shape
-    """Of one example as `read` gives it; images are (C, H, W)."""
     mixed: str
     """Which examples are of another shape, in words, where some are; they are brought to one size before use."""
 
     workers: int
     """How many threads may read at once."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of one example as `read` gives it; images are (C, H, W)."""
 
     def __len__(self) -> int: ...
 
@@ -41,7 +45,7 @@ class Examples:
 
     Args:
         x: (N, *shape), uint8 (0 to 255, standing for 0 to 1) or float32; or Lazy.
-        y: class numbers (N,), or None.
+        y: class numbers (N,), or None; those of a stream come with its examples.
         numbers: of the examples in their source (N,), where they are some of those there.
         factors: what each example was made of (N, F), each a class number, where that is known; `vaekit evaluate` says how well
             the codes tell them apart.
@@ -79,6 +83,15 @@ class Examples:
             x = x * 255
         return cls(x, None if y is None else class_numbers(y, len(x), source))
 
+    @classmethod
+    def streamed(cls, shards: Shards) -> "Examples":
+        """Examples in shards, which are never held together.
+
+        Raises:
+            DataError: where there are none, or the first cannot be read.
+        """
+        return cls(Stream.of(shards))
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -88,7 +101,11 @@ class Examples:
         return tuple(self.x.shape[1:]) if isinstance(self.x, Tensor) else self.x.shape
 
     def take(self, index: Tensor) -> "Examples":
-        """Those at the given places."""
+        """Those at the given places; those of a stream are read and held."""
+        if isinstance(self.x, Stream):
+            order = index.argsort()
+            held, labels = self.x.held(index[order].tolist())
+            return Examples(held, labels, index).take(order.argsort())
         x = self.x[index] if isinstance(self.x, Tensor) else _Some(self.x, index.tolist())
         y, factors = (None if own is None else own[index] for own in (self.y, self.factors))
         return Examples(x, y, index if self.numbers is None else self.numbers[index], factors)

@@ -1,6 +1,7 @@
 """Whether a likelihood can score the data, found out before training starts."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -9,12 +10,13 @@ from torch.distributions.constraints import Constraint
 from vaekit.data.ahead import ahead
 from vaekit.data.catalog import Examples, Lazy
 from vaekit.data.prepare import SPLITS, Data
+from vaekit.data.streamed import Stream
 from vaekit.errors import ConfigError, DataError
 from vaekit.parts import Context, Likelihood
 
 
 def check_support(likelihood: Likelihood, data: Data) -> str:
-    """Check every value of every split against the likelihood's support.
+    """Check every value of every split against the likelihood's support; of a stream the first, and all others when they come.
 
     Returns:
         A remark for the user where values are outside it but scored all the same (a pseudo-likelihood); else nothing.
@@ -37,7 +39,10 @@ def check_labels(context: Context, data: Data) -> None:
     if context.out_shape == (0,):
         return
     for split in SPLITS:
-        y = getattr(data, split).y
+        examples = getattr(data, split)
+        y = examples.y
+        if isinstance(examples.x, Stream) and examples.x.shards.classes:  # whose labels are checked as they come
+            y = torch.arange(examples.x.shards.classes)
         if y is None:
             raise DataError(f"context {context.name!r} needs labels, and {data.info.name} has none in its {split} split")
         try:
@@ -45,6 +50,9 @@ def check_labels(context: Context, data: Data) -> None:
         except ConfigError as error:
             raise ConfigError(f"{data.info.name} has {len(data.info.classes)} classes: {error}") from None
 
+
+FIRST_OF_STREAM = 1000
+"""Examples of a stream that are looked at before training."""
 
 Place = Callable[[int], str]
 
@@ -55,6 +63,8 @@ def _split(likelihood: Likelihood, examples: Examples, split: str, drawn: bool) 
     if isinstance(examples.x, Tensor):
         remarks = [_check(likelihood, values, place, split) for values, place in _held(examples.x, examples)]
         return next(filter(None, remarks), "")
+    if isinstance(examples.x, Stream):
+        return _check_stream(likelihood, examples.x, split)
     return _check_lazy(likelihood, examples.x, examples, split)
 
 
@@ -89,6 +99,32 @@ def _check_lazy(likelihood: Likelihood, x: Lazy, examples: Examples, split: str)
         if remark and settled:
             break
     return remark
+
+
+def _check_stream(likelihood: Likelihood, x: Stream, split: str) -> str:
+    """Reads the first examples, where it depends on them; the others are checked as they are read for training."""
+    of_bytes = x.example.dtype == torch.uint8
+    levels = torch.arange(256) / 255 if of_bytes else torch.tensor(_ANY)
+    if bool(_inside(likelihood.support, levels).all()):
+        return ""
+
+    def remark(example: Tensor, where: str) -> str:
+        values = (example.float() / 255 if of_bytes else example).reshape(-1)
+        return _check(likelihood, values, lambda i: f", {where}, at {_place(i, example)}", split)
+
+    def check(example: Tensor, where: str) -> None:
+        remark(example, where)
+
+    x.checks[:] = [] if of_bytes and bool(_scored(likelihood, levels).all()) else [check]
+    first = (remark(example, f"number {i} of the stream") for i, (example, _) in enumerate(islice(x.each(), FIRST_OF_STREAM)))
+    return next(filter(None, first), "")
+
+
+def _place(flat: int, example: Tensor) -> tuple[int, ...]:
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), example.shape))
+
+
+_ANY = (-3e38, -1.5, -0.3, 0.0, 1e-30, 0.3, 1.0, 2.7, 3e38)  # what all is inside of is the real line: decoding finds the rest
 
 
 def _index(examples: Examples, flat: int) -> str:

@@ -78,6 +78,11 @@ def pixels(image: Image.Image, channels: int | None = None) -> Tensor:
     return torch.from_numpy(laid.copy(order="C"))  # Pillow's own cannot be written to
 
 
+def is_grey(image: Image.Image) -> bool:
+    """Whether an image that Pillow has opened has no colours."""
+    return image.mode in _GREY
+
+
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap height and width
 _GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -91,7 +96,7 @@ def _header(path: Path) -> Shape:
 
 
 def _channels(image: Image.Image) -> int:
-    return 1 if image.mode in _GREY else 3
+    return 1 if is_grey(image) else 3
 
 
 @contextmanager

@@ -11,11 +11,14 @@ from torch import Tensor
 from vaekit.config import DataInfo
 from vaekit.data.catalog import Examples, Raw
 from vaekit.data.read import read
+from vaekit.data.streamed import Stream
 from vaekit.data.transform import DataOptions, transform
 from vaekit.errors import ConfigError, DataError
 from vaekit.shapes import Shape
 
 SPLITS = ("train", "validation", "test")
+MOST_OF_STREAM = 10_000
+"""Examples of a validation or test split of a stream, which are held."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,14 @@ def load(source: Any, options: DataOptions | None = None, root: str | Path | Non
         resize=options.size,
         crop=options.crop,
         grey=options.grey,
-        bytes=(train.x if isinstance(train.x, Tensor) else train.x.read(0)).dtype == torch.uint8,
+        bytes=_dtype(train) == torch.uint8,
     )
     return Data(splits["train"], splits["validation"], splits["test"], info)
+
+
+def _dtype(examples: Examples) -> torch.dtype:
+    x = examples.x
+    return (x if isinstance(x, Tensor) else x.example if isinstance(x, Stream) else x.read(0)).dtype
 
 
 def one(source: Any, options: DataOptions, split: str, root: str | Path | None = None) -> tuple[Examples, tuple[str, ...]]:
@@ -117,11 +125,19 @@ def _split(name: str, raw: Raw, options: DataOptions) -> dict[str, Examples]:
         if split in splits:
             if wanted is not None:
                 raise ConfigError(f"{name} has a {split} split of its own: leave out data.{split}")
+            own = splits[split].x
+            if isinstance(own, Stream) and len(own) > MOST_OF_STREAM:
+                splits[split] = Examples(own.cut(MOST_OF_STREAM)[0])
             continue
         n = len(splits["train"])
         size = wanted or min(5000, max(1, n // 10))
         if size >= n:
             raise DataError(f"{name} has {n} {'example' if n == 1 else 'examples'} to train on: {size} for {split} leave none")
+        x = splits["train"].x
+        if isinstance(x, Stream):
+            head, rest = x.cut(size)
+            splits[split], splits["train"] = Examples(head), Examples(rest)
+            continue
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
         splits[split] = splits["train"].take(order[:size].sort().values)
         splits["train"] = splits["train"].take(order[size:].sort().values)

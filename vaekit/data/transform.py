@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaekit.data.ahead import ahead
 from vaekit.data.catalog import Examples, Lazy, can_hold
+from vaekit.data.streamed import Stream
 from vaekit.errors import ConfigError, DataError
 from vaekit.options import Options
 from vaekit.shapes import Shape
@@ -51,7 +52,8 @@ def transform(examples: Examples, options: DataOptions, split: str) -> Examples:
     """The examples of one split as training sees them, but for what is drawn anew each time.
 
     Examples that are read from files are held where all fit into a quarter of the memory; else each is read once here, to
-    find those that cannot be. What is drawn depends on the seed, the split and the place of the example in it, not on that.
+    find those that cannot be. A stream to train on is neither held nor read here. What is drawn depends on the seed, the split
+    and the place of the example in it, or in a stream's source, not on that.
 
     Raises:
         ConfigError: where an option does not fit the data.
@@ -62,6 +64,8 @@ def transform(examples: Examples, options: DataOptions, split: str) -> Examples:
     x = examples.x
     if isinstance(x, Tensor):
         return replace(examples, x=_in_chunks(x, change) if change.spatial or binarize != "none" else x)
+    if isinstance(x, Stream):
+        return _streamed(x.changed(change, options.grey), split)
     if x.mixed and options.resize is None and options.crop is None:
         raise DataError(f"{x.mixed}: images of one set are of one size; bring them to one with data.resize=64, say")
     return replace(examples, x=_held(_Changed(x, change)))
@@ -122,6 +126,11 @@ class _Changed:
 
     def read(self, index: int) -> Tensor:
         return self.change(self.lazy.read(index)[None], index)[0]
+
+
+def _streamed(x: Stream, split: str) -> Examples:
+    """Nothing of a training set is held, of the others all where they fit."""
+    return Examples(x) if split == "train" or not can_hold(len(x), x.example) else Examples(*x.held())
 
 
 def _in_chunks(x: Tensor, change: _Change) -> Tensor:

@@ -6,6 +6,7 @@ distributions that torch lacks, and `kl`, with its own table of types. No global
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +42,35 @@ def laplace(loc: Tensor, scale: Tensor) -> Distribution:
 
 def bernoulli(logits: Tensor) -> Distribution:
     """Independent Bernoulli distributions over the dimensions of (N, *event) logits."""
-    return independent(Bernoulli(logits=promote(logits)[0], validate_args=False))
+    return independent(_Bernoulli(logits=promote(logits)[0], validate_args=False))
+
+
+class _Bernoulli(Bernoulli):
+    """torch's own, but for `log_prob`, which takes a sixth of the time on a CPU: log1p is what is slow there."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_prob: Tensor = _LogBernoulli.apply(*torch.broadcast_tensors(self.logits, value))
+        return log_prob
+
+
+class _LogBernoulli(torch.autograd.Function):
+    r"""$x \theta - \log(1 + e^\theta) = x \theta - \max(\theta, 0) + \log \sigma(|\theta|)$, with its gradient at 0 too."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(theta: Tensor, x: Tensor) -> Tensor:
+        return torch.addcmul(theta.abs().sigmoid_().log_().sub_(theta.clamp(min=0)), x, theta)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        theta, x = ctx.saved_tensors
+        of_theta, of_x = ctx.needs_input_grad
+        return grad * (x - theta.sigmoid()) if of_theta else None, grad * theta if of_x else None
 
 
 def multivariate_normal(loc: Tensor, scale_tril: Tensor) -> MultivariateNormal:

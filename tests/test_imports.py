@@ -34,7 +34,9 @@ ALLOWED = {
     "contract": "parts config schema data.catalog",
     "data.ahead": "",
     "data.arrays": "",
-    "data.catalog": "data.arrays shapes",
+    "data.shards": "",
+    "data.streamed": "blocks data.ahead data.arrays data.shards shapes",
+    "data.catalog": "data.arrays data.shards data.streamed shapes",
     "data.image_files": "data.ahead shapes",
     "data.offline": "",
     "inputs": "io blocks data.catalog data.image_files data.offline data.prepare data.transform known model runs",
@@ -51,13 +53,13 @@ ALLOWED = {
     "upload": "files hub",
     "publish": "io config files hub hubcard model repeating runs upload wiring",
     "space": "registry config files hub known plugins upload",
-    "io": "wiring config files hub model snapshot strictjson card blocks known registry weights",
-    "data.transform": "data.ahead data.catalog shapes",
+    "io": "wiring config files hub model plugins snapshot strictjson card blocks known registry weights",
+    "data.transform": "data.ahead data.catalog data.streamed shapes",
     "data.read": "data.arrays data.catalog registry shapes",
-    "data.prepare": "data.catalog data.read data.transform config shapes",
-    "data.batches": "data.ahead data.catalog",
+    "data.prepare": "data.catalog data.read data.streamed data.transform config shapes",
+    "data.batches": "blocks data.ahead data.catalog data.streamed",
     "data.subset": "",
-    "data.check": "data.ahead data.catalog data.prepare parts",
+    "data.check": "data.ahead data.catalog data.prepare data.streamed parts",
     "evaluation": "evaluation.bounds evaluation.measures",
     "evaluation.bounds": "model trace blocks data.batches data.subset",
     "evaluation.findings": "config",
@@ -65,8 +67,17 @@ ALLOWED = {
     "metrics.latents evaluation.bounds evaluation.classifier evaluation.fidelity evaluation.findings",
     "evaluation.classifier": "strictjson blocks config data.batches data.prepare shapes",
     "evaluation.fidelity": "model metrics metrics.fidelity evaluation.bounds evaluation.classifier",
+    "schedules": "training",
+    "step": "model parts trace",
+    "launch": "",
+    "stopping": "",
+    "loggers": "",
+    "profiling": "trainer",
+    "choices": "blocks parts step trace training",
+    "ranks": "blocks launch training",
+    "trainer": "model trace parts evaluation data.batches blocks choices ranks schedules step tally training",
     "tally": "",
-    "training": "model trace parts evaluation data.batches blocks tally",
+    "training": "",
     "checkpoint": "strictjson",
     "figures": "model figures.charts figures.codes figures.labelled figures.pixels figures.posteriors figures.shifts "
     "figures.strips",
@@ -100,7 +111,7 @@ ALLOWED = {
     "testing.ends": "testing.case testing.outcomes",
     "testing.latents": "distributions testing.case testing.spaces",
     "testing.densities": "parts shapes testing.case testing.measure testing.outcomes",
-    "testing.losses": "trace training testing.case testing.outcomes",
+    "testing.losses": "trace trainer testing.case testing.outcomes",
     "testing.datasets": "config data.catalog data.batches data.prepare shapes testing.case testing.outcomes",
     "testing.suite": "blocks data.catalog parts shapes testing testing.benches testing.case testing.behaviour testing.datasets "
     "testing.declared testing.densities testing.ends testing.latents testing.losses testing.outcomes",
@@ -108,12 +119,15 @@ ALLOWED = {
     "report": "config",
     "reproduction": "io blocks data.batches data.prepare data.transform distributions evaluation fitting model progress "
     "recipes",
-    "sweeps": "figures io recipes strictjson config data.check data.prepare data.transform fitting runs training",
-    "fitting": "wiring blocks data.batches data.check data.prepare data.subset data.transform model parts schema training "
-    "evaluation figures io runs progress recipes checkpoint config registry",
+    "sweeps": "figures io recipes strictjson config data.check data.prepare data.transform fitting job launch runs trainer "
+    "training",
+    "job": "figures io registry wiring blocks checkpoint choices config data.batches data.check data.prepare data.subset "
+    "data.transform evaluation loggers model parts profiling progress ranks runs stopping tally trainer training",
+    "fitting": "checkpoint choices config data.transform job loggers progress ranks recipes registry runs schema training "
+    "wiring",
 }
 EVERYBODY = {"errors", "options", "ambient"}
-HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub"}
+HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub", "datasets", "pyarrow"}
 
 
 def _modules(folder: Path) -> dict[str, Path]:
@@ -233,3 +247,28 @@ def test_importing_vaekit_and_its_plugins_changes_no_global_state(python) -> Non
 
 def test_the_command_line_starts_without_torch(python) -> None:
     assert python("import sys, vaekit.cli; print('torch' in sys.modules)") == "False"
+
+
+def test_help_is_shown_without_torch_or_a_part(python) -> None:
+    code = """
+        import contextlib, io, sys, vaekit.cli
+        sys.argv = ['vaekit', '--help']
+        with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+            vaekit.cli.main()
+        assert 'train' in shown.getvalue()
+        absent = {'torch', 'numpy', 'pydantic', 'PIL', *HEAVY, 'vaekit.builtin', 'vaekit.parts'}
+        print(sorted(absent & set(sys.modules)))
+    """
+    assert python(textwrap.dedent(code).replace("HEAVY", repr(HEAVY))) == "[]"
+
+
+def test_a_model_in_a_folder_is_loaded_without_what_only_data_figures_and_the_hub_need(python, tmp_path: Path) -> None:
+    model, _ = vaekit.build({"data_shape": (1, 8, 8)})
+    model.save(tmp_path)
+    code = """
+        import sys, vaekit
+        vaekit.load(FOLDER)
+        absent = {'PIL', 'numpy.random', *HEAVY, 'vaekit.fitting', 'vaekit.training', 'vaekit.data.image_files'}
+        print(sorted(absent & set(sys.modules)))
+    """
+    assert python(textwrap.dedent(code).replace("FOLDER", repr(str(tmp_path))).replace("HEAVY", repr(HEAVY))) == "[]"

@@ -242,7 +242,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
 
 def test_it_takes_the_options_of_training(tmp_path: Path, monkeypatch, capsys) -> None:
     train, sweep = ({option for p in COMMANDS[name].params for option in p.opts} for name in ("train", "sweep"))
-    assert train - sweep == {"--seed"}
+    assert train - sweep == {"--seed", "--strategy", "--save-every", "--log", "--profile"}
     monkeypatch.chdir(tmp_path)
     line = ["sweep", "digits", "data.validation=100", "data.test=100", "loss.beta=2", "--epochs", "2", "--quiet", "--json"]
     steps = ["--schedule", "steps", "--milestones", "1", "--gamma", "0.5"]

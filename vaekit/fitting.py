@@ -1,9 +1,12 @@
 """Training in one call, and continuing what was stopped."""
 
+import errno
 import json
+import os
+import shutil
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import torch
 
 from vaekit import checkpoint, recipes, registry
 from vaekit.choices import Choices
-from vaekit.config import DEFAULTS, Config, DataInfo
+from vaekit.config import DEFAULTS, Config
 from vaekit.data.transform import DataOptions
 from vaekit.errors import CheckpointError, ConfigError
 from vaekit.job import Job, lasting, with_classes
@@ -91,13 +94,15 @@ def fit(
     if chosen.source is None:
         raise ConfigError("no data: give the name of a data set, arrays, or a recipe")
     options = TrainingOptions(**chosen.training)
+    _check_every(save_every)
     with joined(options) as ranks:
         job = Job(chosen.source, DataOptions(**chosen.data), data_root, dict(chosen.parts), options, ranks)
         run = _made(ranks, Path(output), name, f"{job.data.info.name}-{job.config.encoder['name']}")
         with run.held() if ranks.main else nullcontext():
             if ranks.main:
-                run.note(**job.record())
-            _train(run, job, progress, save_every, loggers, profile)
+                _begun(run, job)
+            with _curable(run):
+                _train(run, job, progress, save_every, loggers, profile)
     return run
 
 
@@ -129,6 +134,7 @@ def resume(
     """
     found = Run(run)
     record = found.record
+    _check_every(save_every)
     source = data if data is not None else record["source"]
     if source is None:
         raise CheckpointError(f"{found.path} was trained on arrays: vaekit.resume(run, data=…) with the same ones")
@@ -140,15 +146,20 @@ def resume(
         if ranks.size != record.get("ranks", ranks.size):
             _warn(f"the run was of {record['ranks']} ranks and is continued on {ranks.size}")
         job = Job(source, DataOptions(**record["data"]), record["data_root"], parts, options, ranks, choices)
-        if job.data.info != config.data:
-            raise CheckpointError(f"the data have changed since: {_difference(config.data, job.data.info)}")
-        with found.held() if ranks.main else nullcontext():
+        versions = _differing_versions(record, job)
+        if versions:
+            _warn(f"the run was computed with {', '.join(versions)}")
+        changed = _changed(record, config, job)
+        if changed:
+            raise CheckpointError(f"the data have changed since: {'; '.join(changed)}")
+        with found.held() if ranks.main else nullcontext(), _curable(found):
             state = checkpoint.read(found.path / "checkpoints")
             if len({int(step) for step in ranks.of_each(torch.tensor(state[1]["steps"] if state else -1))}) > 1:
                 raise CheckpointError(f"not every rank sees the checkpoints in {found.path}: all nodes must share that folder")
             if state is not None:
                 job.go_on(state, found.path)
             if ranks.main:
+                found.note(status="running")
                 found.cut(job.trainer.epoch)
             _train(found, job, progress, save_every, loggers, profile)
     return found
@@ -165,6 +176,11 @@ def _chosen(record: Mapping[str, Any], threads: int | None, device: str | None) 
         there, here = (f"on {choices.device} with {choices.threads} threads" for choices in (before, chosen))
         _warn(f"the run was computed {there}, and is now {here}")
     return chosen
+
+
+def _differing_versions(record: Mapping[str, Any], job: Job) -> list[str]:
+    was, now = record.get("versions", {}), job.record()["versions"]
+    return [f"{name} {old}, and is now with {now[name]}" for name, old in was.items() if now.get(name, old) != old]
 
 
 def _warn(what: str) -> None:
@@ -185,9 +201,33 @@ def _made(ranks: Ranks, output: Path, name: str | None, stem: str) -> Run:
     return Run(told["path"])
 
 
-def _train(run: Run, job: Job, progress: bool, save_every: float, loggers: Sequence[str | Logger], profile: bool) -> None:
+@contextmanager
+def _curable(run: Run) -> Iterator[None]:
+    """A block in which an error for want of space says how to go on."""
+    try:
+        yield
+    except (CheckpointError, ConfigError, OSError) as error:
+        if not any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+            raise
+        raise CheckpointError(f"{error}: free some space, then `vaekit resume {run.path}` goes on") from None
+
+
+def _check_every(save_every: float) -> None:
     if not save_every > 0:
         raise ConfigError(f"save_every is {save_every}: seconds are wanted")
+
+
+def _begun(run: Run, job: Job) -> None:
+    """Write what the run is of; a directory that cannot say it is no run, and not left behind."""
+    try:
+        run.note(**job.record())
+    except CheckpointError:
+        with suppress(OSError):
+            run.path.rmdir()
+        raise
+
+
+def _train(run: Run, job: Job, progress: bool, save_every: float, loggers: Sequence[str | Logger], profile: bool) -> None:
     main = job.ranks.main
     job.train(
         run,
@@ -215,8 +255,8 @@ def continued(name: str, output: Path, recipe: recipes.Recipe, **given: Any) -> 
     if run is not None:
         data = None if isinstance(recipe.source, str) else recipe.source
         return run if run.status == "done" else resume(path, data=data, progress=given.get("progress", True))
-    if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()  # left by a run that was stopped before it could say anything
+    if path.is_dir() and all(inside.name.startswith(".run.json.") for inside in path.iterdir()):
+        shutil.rmtree(path)  # left by a run that was stopped before it could say anything
     asked = {**recipe.parts, "data_options": recipe.data, **recipe.training}
     return fit(recipe.source, name=name, output=output, **asked, **given)
 
@@ -225,8 +265,8 @@ def existing(path: Path, recipe: recipes.Recipe) -> Run | None:
     """The run there, whatever its status; None where there is none.
 
     Raises:
-        ConfigError: saying what differs, where it is not of what the recipe says. The device may differ, and arrays are not
-            compared.
+        ConfigError: saying what differs, where it is not of what the recipe says. The device and the like may differ, and
+            arrays are not compared.
     """
     if not (path / "run.json").is_file():
         return None
@@ -246,10 +286,16 @@ def existing(path: Path, recipe: recipes.Recipe) -> Run | None:
     return run
 
 
-def _difference(before: DataInfo | None, now: DataInfo) -> str:
-    old = before.model_dump() if before else {}
-    new = now.model_dump()
-    return "; ".join(f"{key} was {old.get(key)!r} and is {new[key]!r}" for key in new if old.get(key) != new[key])
+def _changed(record: Mapping[str, Any], config: Config, job: Job) -> list[str]:
+    """What is not as it was of the data, each in words."""
+    info, now = config.data.model_dump() if config.data else {}, job.data.info.model_dump()
+    was = {**info, "shape": config.data_shape, **_beside_training(record.get("examples", job.examples))}
+    now |= {"shape": job.data.shape, **_beside_training(job.examples)}
+    return [f"{key} was {was.get(key)!r} and is {value!r}" for key, value in now.items() if was.get(key) != value]
+
+
+def _beside_training(examples: Mapping[str, int]) -> dict[str, int]:
+    return {f"{split} examples": n for split, n in examples.items() if split != "train"}
 
 
 def _told(source: str | None, config: Config, data: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,7 +305,7 @@ def _told(source: str | None, config: Config, data: Mapping[str, Any], training:
         name = {kind: config.part(kind)["name"]}
         told |= name | {f"{kind}.{option}": value for option, value in config.part(kind).items() if option != "name"}
     told |= {f"data.{option}": value for option, value in DataOptions(**data).model_dump(mode="json").items()}
-    return told | TrainingOptions(**training).model_dump(mode="json", exclude={"device"})
+    return told | TrainingOptions(**training).model_dump(mode="json", exclude=_HOW)
 
 
 def check(recipe: recipes.Recipe) -> None:
@@ -277,3 +323,7 @@ def check(recipe: recipes.Recipe) -> None:
             spec = config.part(kind)
             part = registry.find(kind, str(spec["name"]))
             validate(part, {option: value for option, value in spec.items() if option != "name"})
+
+
+_HOW = {"device", "compile", "memory_format", "threads", "strategy"}
+"""Options of how a run is computed, which a run that goes on has settled already."""

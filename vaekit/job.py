@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from vaekit import checkpoint, figures, io, registry
-from vaekit.blocks import drawing
+from vaekit.blocks import drawing, threads
 from vaekit.checkpoint import is_finite
 from vaekit.choices import Choices
 from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
@@ -93,6 +93,11 @@ class Job:
         assert self.model.config is not None
         return self.model.config
 
+    @property
+    def examples(self) -> dict[str, int]:
+        """How many there are in each split."""
+        return {split: len(getattr(self.data, split)) for split in SPLITS}
+
     def record(self) -> dict[str, Any]:
         """What run.json holds: all that is needed to repeat the run."""
         return {
@@ -103,6 +108,7 @@ class Job:
             "source": self.source,
             "data_root": self.root,
             "data": self.data_options.model_dump(mode="json"),
+            "examples": self.examples,
             "config": self.config.model_dump(mode="json"),
             "training": self.options.model_dump(mode="json"),
             "ranks": self.ranks.size,
@@ -149,19 +155,25 @@ class Job:
                 with progress, profiled(trainer, trace):
                     self._loop(run, progress, saver, loggers)
                 self._save(run, saver)
-                status = "done" if trainer.done else "interrupted"
+                status = "interrupted"  # until what is done has been tested and drawn too
                 if not trainer.epoch:
                     self._keep(run)  # as far as it came
             except KeyboardInterrupt:
                 status = "interrupted"
                 raise
+            except RuntimeError as error:
+                raise self.ranks.explained(error) from None
             finally:
                 trainer.leave()
                 self._end(run, status, loggers)
-        if status == "interrupted":
+        if not trainer.done:
             progress.message(f"stopped in epoch {trainer.epoch + 1}, after step {trainer.steps}")
         if self.ranks.main and (run.path / "model").exists():
-            self._finish(run)
+            assert trainer.choices is not None
+            with threads(trainer.choices.threads):
+                self._finish(run)
+            if trainer.done:
+                run.note(status="done")
 
     def _stop(self) -> None:
         self.trainer.stopping = True
@@ -194,10 +206,10 @@ class Job:
             raise TrainingError(f"weights are not finite after step {self.trainer.steps}: {CURE}")
         if not self.ranks.main:
             return
-        saver.write((tensors, {**progress, "of": self._identity()}))
-        if self._better:
+        if self._better:  # before the checkpoint, from which nobody goes back to say it
             run.note(trained=run.weights)
             self._better = False
+        saver.write((tensors, {**progress, "of": self._identity()}))
 
     def _end(self, run: Run, status: str, loggers: Sequence[Logger]) -> None:
         """Say how it ended; where it failed, as far as that can be said."""
@@ -237,7 +249,7 @@ class Job:
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint is of, and must be of to be continued."""
         return {
-            "config": self.config.model_dump(mode="json"),
+            "config": self.config.model_dump(mode="json", exclude={"plugins"}),
             "data": self.data_options.model_dump(mode="json"),
             "training": self.options.model_dump(mode="json"),
         }
@@ -258,8 +270,9 @@ class Job:
 
 def lasting(source: str) -> str:
     """A data set by name, its path such that it is found from any folder."""
-    name, colon, path = source.partition(":")
-    return f"{name}:{Path(path).expanduser().absolute()}" if colon else source
+    name, _, path = source.partition(":")
+    found = Path(path).expanduser()
+    return f"{name}:{found.absolute()}" if path and found.exists() else source  # it may be on the Hub
 
 
 def _row(report: Report) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from vaekit.data.transform import DataOptions
 from vaekit.errors import ConfigError, TrainingError, VaekitError
 from vaekit.fitting import continued, existing
 from vaekit.job import new_model
+from vaekit.launch import launched
 from vaekit.recipes import Recipe
 from vaekit.runs import Run
 from vaekit.trainer import Trainer
@@ -116,6 +117,8 @@ def sweep(
     combinations = _combinations(grid or {}, chosen, seeds)
     if jobs < 1:
         raise ConfigError(f"{jobs} jobs: at least one is needed")
+    if launched():
+        raise ConfigError("a sweep is one process, not several ranks; --jobs trains several runs at once")
     if "seed" in training:
         raise ConfigError("a sweep counts its seeds from 0: say how many by seeds")
     options = TrainingOptions(**chosen.training)

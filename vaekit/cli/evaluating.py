@@ -8,7 +8,7 @@ import typer
 
 from vaekit.cli import models, overrides, show
 from vaekit.cli.training import Json
-from vaekit.errors import ConfigError, ShapeError
+from vaekit.errors import CheckpointError, ConfigError, ShapeError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,8 +119,8 @@ def _keep(run: "Run", numbers: dict[str, Any], weights: str | None) -> None:
     """Leave the numbers in the run, for the card that goes with the model to the Hub."""
     try:
         run.keep(numbers, weights)
-    except OSError as error:
-        typer.echo(f"note: {run.path / 'evaluation.json'} cannot be written: {error.strerror}", err=True)
+    except CheckpointError as error:
+        typer.echo(f"note: {error}", err=True)
 
 
 def _report(model: str, path: "Path", numbers: dict[str, Any], loaded: "VAE", own: bool) -> None:

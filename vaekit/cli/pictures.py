@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import models
-from vaekit.errors import ConfigError, ShapeError, VaekitError, suggestion
+from vaekit.errors import CheckpointError, ConfigError, ShapeError, VaekitError, suggestion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,8 +65,8 @@ def _keep(run: "Run", written: list[Path], weights: str | None) -> None:
     """Note in the run of which weights the pictures are, for the card that goes with the model to the Hub."""
     try:
         run.drew(written, weights)
-    except OSError as error:
-        typer.echo(f"note: {run.path / 'figures.json'} cannot be written: {error.strerror}", err=True)
+    except CheckpointError as error:
+        typer.echo(f"note: {error}", err=True)
 
 
 def _asked(only: str | None) -> list[str]:

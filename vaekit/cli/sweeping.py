@@ -31,6 +31,11 @@ def sweep(
     select: training.Select = None,
     early_stop: training.EarlyStop = None,
     device: training.Device = None,
+    accumulate: training.Accumulate = None,
+    precision: training.Precision = None,
+    compile: training.Compile = None,
+    memory_format: training.MemoryFormat = None,
+    threads: training.Threads = None,
     data_root: Annotated[str | None, typer.Option(help="Where data sets are.  [env: VAEKIT_DATA]")] = None,
     output: Annotated[str, typer.Option(help="The folder to make the sweep in.")] = "runs",
     name: Annotated[str | None, typer.Option(help="Of the sweep.  [default: the data, and a piece of a hash]")] = None,
@@ -58,6 +63,11 @@ def sweep(
         select=select,
         early_stop=early_stop,
         device=device,
+        accumulate=accumulate,
+        precision=precision,
+        compile=compile,
+        memory_format=memory_format,
+        threads=threads,
     )
     found = run_all(
         rest.source,

@@ -1,9 +1,12 @@
 """Training state on disk: tensors in safetensors, the rest in JSON, written whole or not at all; the last two are kept."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from vaekit import strictjson
 from vaekit.errors import CheckpointError
 
 _TENSORS, _PROGRESS = "state.safetensors", "state.json"
+_DIGEST = "sha256"
 _KEPT = 2
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -50,29 +54,31 @@ _SHARE = 50
 
 
 def write(folder: Path, state: State) -> Path:
-    """Write one state under the number of its step, and drop all but the last two.
+    """Write one state under the number of its step, a new name where there is one of that step, and drop all but the last two.
 
     Raises:
         CheckpointError: where it cannot be written; what was there before is untouched.
     """
     tensors, progress = state
-    final = folder / f"{progress['steps']:09d}"
+    final = _unused(folder, f"{progress['steps']:09d}")
     partial = folder / f".{final.name}.{os.getpid()}"
     try:
         for old in folder.glob(".*"):  # of a process that was killed
             shutil.rmtree(old, ignore_errors=True)
         partial.mkdir(parents=True)
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial / _TENSORS)
-        (partial / _PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
+        told = {**progress, _DIGEST: _digest(partial / _TENSORS)}
+        (partial / _PROGRESS).write_text(json.dumps(told), encoding="utf-8")
         for path in (*partial.iterdir(), partial):
             _flush(path)
-        shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         _flush(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"no checkpoint could be written to {folder}: {error}") from None
-    for old in _found(folder)[:-_KEPT]:
+    there = _found(folder)
+    course = there[: there.index(final) + 1]
+    for old in (*course[:-_KEPT], *there[len(course) :]):  # later ones could not be read, or it would go on from them
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -89,6 +95,8 @@ def read(folder: Path) -> State | None:
             progress = strictjson.loads((path / _PROGRESS).read_bytes())
             if not isinstance(progress, dict):
                 raise ValueError("an object is wanted")
+            if progress.pop(_DIGEST, None) != _digest(path / _TENSORS):
+                raise ValueError(f"{_TENSORS} is not what was written")
             return load_file(path / _TENSORS, backend="pread"), progress
         except (OSError, ValueError, SafetensorError) as error:
             wrong = f"{path}: {error}"
@@ -97,9 +105,9 @@ def read(folder: Path) -> State | None:
     return None
 
 
-def is_finite(tensors: dict[str, Tensor]) -> bool:
+def is_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether all that they hold is."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 def _flush(path: Path) -> None:
@@ -110,5 +118,24 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unused(folder: Path, name: str) -> Path:
+    """A path of that name, or with a number after it: a state is never replaced, as there would be a moment without any."""
+    again = max((_place(path)[1] + 1 for path in _found(folder) if path.name.startswith(name)), default=0)
+    return folder / (f"{name}-{again}" if again else name)
+
+
 def _found(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+    return sorted((path for path in folder.glob("*") if _NAME.fullmatch(path.name) and path.is_dir()), key=_place)
+
+
+def _place(path: Path) -> tuple[int, int]:
+    step, _, again = path.name.partition("-")
+    return int(step), int(again or 0)
+
+
+_NAME = re.compile(r"\d+(-\d+)?")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vaekit import checkpoint, recipes, registry
+from vaekit import checkpoint, loggers, recipes, registry
 from vaekit.choices import Choices
 from vaekit.config import DEFAULTS, Config
 from vaekit.data.transform import DataOptions
@@ -94,7 +94,7 @@ def fit(
     if chosen.source is None:
         raise ConfigError("no data: give the name of a data set, arrays, or a recipe")
     options = TrainingOptions(**chosen.training)
-    _check_every(save_every)
+    _check(save_every, loggers)
     with joined(options) as ranks:
         job = Job(chosen.source, DataOptions(**chosen.data), data_root, dict(chosen.parts), options, ranks)
         run = _made(ranks, Path(output), name, f"{job.data.info.name}-{job.config.encoder['name']}")
@@ -134,7 +134,7 @@ def resume(
     """
     found = Run(run)
     record = found.record
-    _check_every(save_every)
+    _check(save_every, loggers)
     source = data if data is not None else record["source"]
     if source is None:
         raise CheckpointError(f"{found.path} was trained on arrays: vaekit.resume(run, data=…) with the same ones")
@@ -212,9 +212,11 @@ def _curable(run: Run) -> Iterator[None]:
         raise CheckpointError(f"{error}: free some space, then `vaekit resume {run.path}` goes on") from None
 
 
-def _check_every(save_every: float) -> None:
+def _check(save_every: float, wanted: Sequence[str | Logger]) -> None:
+    """See that how a run is kept and told can be done, before there is one."""
     if not save_every > 0:
         raise ConfigError(f"save_every is {save_every}: seconds are wanted")
+    loggers.check(wanted)
 
 
 def _begun(run: Run, job: Job) -> None:

@@ -202,7 +202,7 @@ class Job:
     def _save(self, run: Run, saver: checkpoint.Saver) -> None:
         """Write a checkpoint."""
         tensors, progress = self.trainer.state()
-        if not is_finite(tensors):
+        if not is_finite([tensors[f"step.{name}"] for name, _ in self.trainer.step.named_parameters()]):
             raise TrainingError(f"weights are not finite after step {self.trainer.steps}: {CURE}")
         if not self.ranks.main:
             return

@@ -36,7 +36,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ConfigError("tensorboard is not installed: pip install 'vaekit[tensorboard]'") from None
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Each number of a row as `split/name`."""
@@ -49,24 +49,26 @@ class TensorBoard:
         self._writer.close()
 
 
+def check(wanted: Sequence[str | Logger]) -> None:
+    """See that there are loggers of these names.
+
+    Raises:
+        ConfigError: where one is unknown.
+    """
+    for name in wanted:
+        if isinstance(name, str) and name not in _NAMED:
+            raise ConfigError(f"no logger {name!r}{suggestion(name, _NAMED)} (there are: {', '.join(_NAMED)})")
+
+
 def opened(wanted: Sequence[str | Logger], folder: Path, step: int) -> list[Logger]:
-    """Loggers by name or as they are.
+    """Loggers by name, or as they are.
 
     Args:
         wanted: `tensorboard`, or Loggers.
         folder: of the run.
         step: of the run, from which on they will be told.
-
-    Raises:
-        ConfigError: for another name.
     """
-    return [_named(logger)(folder, step) if isinstance(logger, str) else logger for logger in wanted]
-
-
-def _named(name: str) -> type[TensorBoard]:
-    if name not in _NAMED:
-        raise ConfigError(f"no logger {name!r}{suggestion(name, _NAMED)} (there are: {', '.join(_NAMED)})")
-    return _NAMED[name]
+    return [_NAMED[logger](folder, step) if isinstance(logger, str) else logger for logger in wanted]
 
 
 _NAMED = {"tensorboard": TensorBoard}

@@ -13,6 +13,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -71,7 +72,7 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """One row a report: epoch, step, split, terms in nats per example, images_per_second, lr."""
         try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
         return [row for line in lines if (row := _parsed(line)) is not None]
@@ -119,8 +120,9 @@ class Run:
         """A block in which no other process can hold the run; the hold ends with the process, however that ends.
 
         Raises:
-            CheckpointError: where another process holds it.
+            CheckpointError: where another process holds it, or it cannot be written.
         """
+        self._check_writable()
         if fcntl is None:
             yield
             return
@@ -165,7 +167,11 @@ class Run:
             raise CheckpointError(f"{self.path / 'metrics.jsonl'} cannot be written: {error.strerror}") from None
 
     def cut(self, epoch: int) -> None:
-        """Drop the rows of later epochs, which are about to be run again, and those of the test set."""
+        """Drop the rows of later epochs, which are about to be run again, and those of the test set; and what a kill left."""
+        for folder in (self.path, self.path / "model"):
+            for path in folder.glob(".*"):
+                if _PARTIAL.fullmatch(path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
         kept = [json.dumps(row) + "\n" for row in self.metrics if row["epoch"] <= epoch and row["split"] != "test"]
         self._write("metrics.jsonl", "".join(kept))
 
@@ -178,6 +184,11 @@ class Run:
         writer.writeheader()
         writer.writerows(rows)
         self._write("metrics.csv", table.getvalue())
+
+    def _check_writable(self) -> None:
+        for folder in (self.path, *(self.path / name for name in ("checkpoints", "model", "figures"))):
+            if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                raise CheckpointError(f"{folder} cannot be written: see to its permissions, or copy the run elsewhere")
 
     def _write(self, name: str, text: str) -> None:
         """Write a file of the run, whole or not at all."""
@@ -245,5 +256,8 @@ def _parsed(line: str) -> dict[str, Any] | None:
         return None
     return row if isinstance(row, dict) and {"epoch", "split"} <= row.keys() else None
 
+
+_PARTIAL = re.compile(r"\.(.+\.\d+|tmp\w{6})")
+"""What io.write_whole, and safetensors for it, write to before it has its name."""
 
 _RECORDED = ("status", "source", "data_root", "data", "config", "training")

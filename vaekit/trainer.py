@@ -333,7 +333,8 @@ class Trainer:
         return means, examples
 
     def _validated(self, validation: Iterable[Any]) -> Report:
-        with self.ranks.gathered(self.step):
+        assert self.choices is not None
+        with self.ranks.gathered(self.step), threads(self.choices.threads):
             terms = self._terms_of(validation) if self.options.select == "loss" else self._bound(validation)
         wrong = [name for name, value in terms.items() if not math.isfinite(value)]
         if wrong:

@@ -87,8 +87,15 @@ def _member(file: Path, archive: Any, key: str) -> Examples:
 
 def _idx(path: str, root: Path) -> Raw:
     where = Path(path).expanduser()
-    if not where.is_dir():
-        return Raw({"train": _idx_examples(where)})
+    return idx_folder(where) if where.is_dir() else Raw({"train": _idx_examples(where)})
+
+
+def idx_folder(where: Path) -> Raw:
+    """The splits in a folder of IDX files.
+
+    Raises:
+        DataError: where there are none, or one cannot be read.
+    """
     found = {"train": _idx_file(where, "train"), "test": _idx_file(where, "t10k") or _idx_file(where, "test")}
     splits = {split: _idx_examples(file) for split, file in found.items() if file is not None}
     if not splits:
@@ -117,8 +124,10 @@ def _read_idx(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"no file {path}")
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        data = bytearray(path.stat().st_size)  # that can be written to, so that a tensor can share it
+        with path.open("rb") as file:
+            data = data[: file.readinto(data)]
+        data = bytearray(gzip.decompress(data)) if data.startswith(b"\x1f\x8b") else data
     except (OSError, EOFError, zlib.error, MemoryError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     rank = data[3] if len(data) > 3 else 0

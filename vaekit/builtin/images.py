@@ -4,6 +4,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from vaekit import DataError, DataSet, Examples, Raw, may_download
+from vaekit.builtin.arrays import idx_folder
 
 
 def _digits(path: str, root: Path) -> Raw:
@@ -23,10 +25,25 @@ def _digits(path: str, root: Path) -> Raw:
 
 def _mnist_like(name: str, classes: tuple[str, ...]) -> Callable[[str, Path], Raw]:
     def load(path: str, root: Path) -> Raw:
+        here = root / name / "raw"
+        if all((here / file).is_file() for file in _MNIST_FILES):
+            return replace(_unpacked(name, root), classes=classes)
         found = _both(name, root)
         return Raw({split: Examples.of(there.data, there.targets, name) for split, there in found.items()}, classes)
 
     return load
+
+
+def _unpacked(name: str, root: Path) -> Raw:
+    """What torchvision has unpacked there, read without importing it, which takes longer than all else."""
+    try:
+        return idx_folder(root / name / "raw")
+    except DataError as error:
+        raise _damaged(name, root, error) from None
+
+
+def _damaged(name: str, root: Path, error: Exception) -> DataError:
+    return DataError(f"the files of {name} under {root} are damaged ({_line(error)}): delete them to have them anew")
 
 
 def _emnist_letters(path: str, root: Path) -> Raw:
@@ -90,7 +107,7 @@ def _torchvision(name: str, root: Path, **options: Any) -> Any:
     except Exception as error:
         failed = error
     if _line(absent) == _line(failed):  # there was nothing to download, and what is there cannot be read
-        raise DataError(f"the files of {name} under {root} are damaged ({_line(failed)}): delete them to have them anew")
+        raise _damaged(name, root, failed)
     raise DataError(
         f"{name} is not under {root} ({_line(absent)}) and could not be downloaded ({_line(failed)}): "
         "give the folder that holds it with --data-root or VAEKIT_DATA"
@@ -122,6 +139,7 @@ def _line(error: Exception) -> str:
     return said[:160] or type(error).__name__
 
 
+_MNIST_FILES = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 _GARMENTS = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 

@@ -322,8 +322,8 @@ def test_each_player_moves_its_own_parameters_only() -> None:
         others = [p for p in trainer.step.parameters() if id(p) not in {id(q) for q in own}]
         before = [p.detach().clone() for p in others]
         trainer._give_gradients_to(player)
-        for optimizer in trainer.optimizers.values():
-            optimizer.zero_grad()
+        for parameter in trainer.step.parameters():
+            parameter.grad = None
         trainer.step(x, None, player).loss.backward()
         trainer.optimizers[player].step()
         assert all(p.grad is None for p in others)

@@ -5,6 +5,7 @@ computed in float32 or better whatever autocast says.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -97,7 +98,7 @@ class Trace:
 
     def kl(self) -> Float[Tensor, "n"]:
         """The KL of every layer, summed."""
-        return torch.stack([site.kl() for site in self.draw.sites]).sum(0)
+        return reduce(torch.add, [site.kl() for site in self.draw.sites])
 
     def elbo(self) -> Float[Tensor, "n"]:
         """E_q log p(x | z, c) - KL(q ‖ p): a lower bound on log p(x | c) in expectation."""
@@ -105,7 +106,7 @@ class Trace:
 
     def log_weight(self) -> Float[Tensor, "s n"]:
         """log p(x, z | c) - log q(z | x, c): the log importance weights."""
-        return self.log_px() + torch.stack([site.log_ratio() for site in self.draw.sites]).sum(0)
+        return reduce(torch.add, [site.log_ratio() for site in self.draw.sites], self.log_px())
 
 
 @dataclass(frozen=True)

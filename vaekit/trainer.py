@@ -17,6 +17,7 @@ from vaekit.data.batches import Batches
 from vaekit.errors import ConfigError, DataError, TrainingError
 from vaekit.evaluation import bound, placed
 from vaekit.model import VAE
+from vaekit.optimizers import OPTIMIZERS
 from vaekit.parts import Loss
 from vaekit.ranks import ALONE, Ranks
 from vaekit.schedules import learning_rate
@@ -90,7 +91,7 @@ class Trainer:
         self.device = ranks.device(options.device if choices is None else choices.device)
         self.step = Step(model, loss).to(self.device)
         self.players = loss.players(model)
-        self.optimizers = {name: _optimizer(own, options) for name, own in self.players.items()}
+        self.optimizers = {name: OPTIMIZERS[options.optimizer](own, options.lr) for name, own in self.players.items()}
         self.epoch = self.position = self.steps = self.stale = 0
         self.best = math.inf
         self.stopping = False
@@ -114,7 +115,8 @@ class Trainer:
         if self._forward is None:
             if self.choices.memory_format == "channels_last":
                 self.step.to(memory_format=torch.channels_last)
-                self._lay_out_moments()
+                for optimizer in self.optimizers.values():
+                    optimizer.load(optimizer.state(), self.ranks.like)
             self._forward = self.choices.compiled(self._wrapped(batches))
         return self.choices
 
@@ -141,8 +143,7 @@ class Trainer:
         """Everything that continuing exactly takes, as tensors and as JSON values. All ranks call it."""
         tensors = {f"step.{name}": self.ranks.whole(tensor) for name, tensor in self.step.state_dict().items()}
         for player, optimizer in self.optimizers.items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{player}.{index}.{slot}": self.ranks.whole(tensor) for slot, tensor in slots.items()}
+            tensors |= {f"optimizer.{player}.{name}": self.ranks.whole(tensor) for name, tensor in optimizer.state().items()}
         for name, tally in self._tallies.items():
             for what, tensor in (("table", tally.table), ("counts", torch.tensor(tally.counts, dtype=torch.int64))):
                 tensors |= {f"{name}.{rank}.{what}": own for rank, own in enumerate(self.ranks.of_each(tensor))}
@@ -158,13 +159,9 @@ class Trainer:
         given = {name.removeprefix("step."): t for name, t in tensors.items() if name.startswith("step.")}
         self.step.load_state_dict({name: self.ranks.like(t, here[name]) if name in here else t for name, t in given.items()})
         for player, optimizer in self.optimizers.items():
-            slots: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in tensors.items():
-                if name.startswith(f"optimizer.{player}."):
-                    index, slot = name.removeprefix(f"optimizer.{player}.").split(".")
-                    slots.setdefault(int(index), {})[slot] = tensor
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
-        self._lay_out_moments()
+            start = f"optimizer.{player}."
+            own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+            optimizer.load(own, self.ranks.like)
         for name in _PROGRESS:
             setattr(self, name, progress[name])
         self.best = math.inf if progress["best"] is None else progress["best"]
@@ -191,7 +188,8 @@ class Trainer:
         wrapped = self.ranks.wrapped(self.step, reached=bool(alone) and self._reaches_all(batches))
         parameters = dict(self.step.named_parameters())
         self.players = {player: [parameters[name] for name in own] for player, own in owned.items()}
-        self.optimizers = {name: _optimizer(own, self.options) for name, own in self.players.items()}
+        kind = OPTIMIZERS[self.options.optimizer]
+        self.optimizers = {name: kind(own, self.options.lr) for name, own in self.players.items()}
         self._turn = ""
         return wrapped
 
@@ -207,14 +205,6 @@ class Trainer:
         n = len(batches) if isinstance(batches, Sized) else 1
         first = next(iter(batches)) if isinstance(batches, Batches) else None
         return decide(self.step, self.options, self.device, first, n * self.options.sure_epochs)
-
-    def _lay_out_moments(self) -> None:
-        """The moments of each parameter are laid out as it is, and where it is: fused optimizers take that for granted."""
-        for optimizer in self.optimizers.values():
-            for parameter, slots in optimizer.state.items():
-                for slot, tensor in slots.items():
-                    if tensor.shape == parameter.shape:
-                        slots[slot] = self.ranks.like(tensor, parameter)
 
     def _epoch(self, batches: Iterable[Any], every: float) -> Iterator[Report]:
         self.step.train()
@@ -285,7 +275,7 @@ class Trainer:
             if measured:
                 norms[f"{prefix}gradient_norm"] = self.ranks.norm(own, self.options.clip)
             optimizer = self.optimizers[player]
-            optimizer.param_groups[0]["lr"] = self.lr
+            optimizer.lr = self.lr
             optimizer.step()
         self._tallies["tally"].add(terms, len(x))
         if measured:
@@ -374,12 +364,6 @@ class Trainer:
         own = {id(p) for p in self.players[player]}
         for parameter in self.step.parameters():
             parameter.requires_grad_(id(parameter) in own)
-
-
-def _optimizer(parameters: list[nn.Parameter], options: TrainingOptions) -> torch.optim.Optimizer:
-    if options.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=options.lr, centered=True)
-    return torch.optim.Adam(parameters, lr=options.lr, fused=True)
 
 
 def _pieces(x: Tensor, y: Tensor | None, n: int) -> list[tuple[Tensor, Tensor | None, float]]:

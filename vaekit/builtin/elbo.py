@@ -3,6 +3,7 @@
 from math import prod
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -51,14 +52,15 @@ class ELBO(Loss):
 
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c, self.samples)
-        reconstruction, kl = -trace.log_px().mean(), trace.kl().mean()
+        log_px, kl = trace.log_px().mean(), trace.kl().mean()
+        loss = torch.sub(self.beta / self.latent_dims * kl, log_px, alpha=1 / self.data_dims)
         parts = {
-            "nelbo" if model.likelihood.exact else "profile": reconstruction + kl,
-            "reconstruction": reconstruction,
-            "kl" if trace.closed else "kl_mc": kl,
+            "nelbo" if model.likelihood.exact else "profile": kl.detach() - log_px.detach(),
+            "reconstruction": -log_px.detach(),
+            "kl" if trace.closed else "kl_mc": kl.detach(),
         }
-        loss = reconstruction / self.data_dims + self.beta * kl / self.latent_dims
         if trace.draw.penalty is not None:
-            parts["penalty"] = trace.draw.penalty.mean()
-            loss = loss + parts["penalty"]
-        return Terms(loss, {name: part.detach() for name, part in parts.items()})
+            penalty = trace.draw.penalty.mean()
+            parts["penalty"] = penalty.detach()
+            loss = loss + penalty
+        return Terms(loss, parts)

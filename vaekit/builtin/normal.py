@@ -24,5 +24,4 @@ class StandardNormal(Prior):
         self.out_shape = root.shape
 
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
-        loc = c.new_zeros(c.shape[0], *self.out_shape)
-        return distributions.normal(loc, c.new_ones(loc.shape))
+        return distributions.standard_normal((c.shape[0], *self.out_shape), c)

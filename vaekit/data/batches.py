@@ -102,7 +102,7 @@ class Batches:
         """Batches as they are stored, on the device."""
         whole = self._order().split(self.size)[position : len(self)]
         for index, stored in self._stored([index[self._own(len(index))] for index in whole]):
-            yield stored, None if self._y is None else self._y[index]
+            yield stored, None if self._y is None else self._y.index_select(0, index)
 
     def _streamed(self, x: Stream, position: int) -> Iterator[Batch]:
         """Likewise, of a stream."""
@@ -130,12 +130,12 @@ class Batches:
         if isinstance(x, Tensor) and x.device == self.device:
             for index in indices:
                 index = index.to(self.device)
-                yield index, x[index]
+                yield index, x.index_select(0, index)
             return
         pinned = self.device.type == "cuda"
 
         def read(index: Tensor) -> Tensor:
-            found = x[index] if isinstance(x, Tensor) else _read(x, index)
+            found = x.index_select(0, index) if isinstance(x, Tensor) else _read(x, index)
             return found.pin_memory() if pinned else found
 
         for index, found in zip(indices, ahead(read, indices, 1 if isinstance(x, Tensor) else x.workers), strict=True):

@@ -60,45 +60,47 @@ Place = Callable[[int], str]
 def _split(likelihood: Likelihood, examples: Examples, split: str, drawn: bool) -> str:
     if drawn:
         return _check(likelihood, torch.tensor([0.0, 1.0]), lambda i: "", split)
-    if isinstance(examples.x, Tensor):
-        remarks = [_check(likelihood, values, place, split) for values, place in _held(examples.x, examples)]
-        return next(filter(None, remarks), "")
     if isinstance(examples.x, Stream):
         return _check_stream(likelihood, examples.x, split)
-    return _check_lazy(likelihood, examples.x, examples, split)
-
-
-def _held(x: Tensor, examples: Examples) -> Iterator[tuple[Tensor, Place]]:
-    """The distinct values where there are few, else all of them in pieces, with a function that says where one of them is."""
-    flat = x.reshape(-1)
-    if x.dtype == torch.uint8:
-        counts = sum((torch.bincount(piece, minlength=256) for piece in flat.split(_PIECE)), torch.zeros(256))
-        levels = counts.nonzero()[:, 0]
-        yield levels / 255, lambda i: _index(examples, int((flat == levels[i]).nonzero()[0]))
-    else:
-        for start, piece in zip(range(0, len(flat), _PIECE), flat.split(_PIECE), strict=True):
-            yield piece, lambda i, start=start: _index(examples, start + i)  # type: ignore[misc]
-
-
-_PIECE = 2**24
-
-
-def _check_lazy(likelihood: Likelihood, x: Lazy, examples: Examples, split: str) -> str:
-    """Reads every example, or bytes no further than the answer is certain."""
+    x = examples.x
+    of_bytes = (x if isinstance(x, Tensor) else x.read(0)).dtype == torch.uint8
     levels = torch.arange(256) / 255
-    of_bytes = x.read(0).dtype == torch.uint8
     if of_bytes and bool(_inside(likelihood.support, levels).all()):
         return ""
-    settled = of_bytes and bool(_scored(likelihood, levels).all())
+    settled = of_bytes and bool(_scored(likelihood, levels).all())  # whatever comes after the first remark
     remark = ""
-    for number, stored in enumerate(ahead(x.read, range(len(x)), x.workers)):
-        start = number * stored.numel()
-        values = (stored.float() / 255 if stored.dtype == torch.uint8 else stored).reshape(-1)
-        found = _check(likelihood, values, lambda i, start=start: _index(examples, start + i), split)  # type: ignore[misc]
+    for values, place in _held(x, examples) if isinstance(x, Tensor) else _lazy(x, examples):
+        found = _check(likelihood, values, place, split)
         remark = remark or found
         if remark and settled:
             break
     return remark
+
+
+def _held(x: Tensor, examples: Examples) -> Iterator[tuple[Tensor, Place]]:
+    """Values in pieces, the distinct ones where they are bytes, with a function that says where one of them is."""
+    flat = x.reshape(-1)
+    for start, piece in zip(range(0, len(flat), _PIECE), flat.split(_PIECE), strict=True):
+        if x.dtype == torch.uint8:
+            levels = torch.bincount(piece, minlength=256).nonzero()[:, 0]
+
+            def place(i: int, start: int = start, piece: Tensor = piece, levels: Tensor = levels) -> str:
+                return _index(examples, start + int((piece == levels[i]).nonzero()[0]))
+
+            yield levels / 255, place
+        else:
+            yield piece, lambda i, start=start: _index(examples, start + i)  # type: ignore[misc]
+
+
+_PIECE = 2**20
+
+
+def _lazy(x: Lazy, examples: Examples) -> Iterator[tuple[Tensor, Place]]:
+    """Values example by example, likewise."""
+    for number, stored in enumerate(ahead(x.read, range(len(x)), x.workers)):
+        start = number * stored.numel()
+        values = (stored.float() / 255 if stored.dtype == torch.uint8 else stored).reshape(-1)
+        yield values, lambda i, start=start: _index(examples, start + i)  # type: ignore[misc]
 
 
 def _check_stream(likelihood: Likelihood, x: Stream, split: str) -> str:

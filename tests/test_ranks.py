@@ -128,17 +128,8 @@ def _wait_for_rows(run: Path, n: int) -> None:
 
 
 def test_accelerate_launches_it_too(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "vaekit", "train", *SMALL, "--epochs", "1"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines"]
+    command += ["1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "vaekit", "train", *SMALL, "--epochs", "1"]
     done = subprocess.run(
         [*command, "--name", "r"], capture_output=True, text=True, env=_environment(), cwd=tmp_path, timeout=200, check=False
     )

@@ -23,7 +23,7 @@ def command(record: Mapping[str, Any]) -> str:
         return ""
     try:
         config = Config.from_json(json.dumps(record["config"]))
-        words = [f"{name}:PATH" if colon else name, *_parts(config), *_data(record["data"]), *_training(record["training"])]
+        words = [f"{name}:PATH" if colon else name, *_parts(config), *_data(record["data"]), *_training(_settled(record))]
     except (VaekitError, TypeError, ValueError):
         return ""
     return shlex.join(["vaekit", "train", *words])
@@ -43,6 +43,14 @@ def _parts(config: Config) -> Iterator[str]:
 def _data(given: Mapping[str, Any]) -> Iterator[str]:
     for name, value in _changed(DataOptions(**given), DataOptions()):
         yield f"data.{name}={_text(value)}"
+
+
+def _settled(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of training, with what the run chose for itself where they left it open."""
+    chosen = dict(record.get("chosen", {}))
+    if "compile" in chosen:
+        chosen["compile"] = "on" if chosen["compile"] else "off"
+    return {**record["training"], **{name: value for name, value in chosen.items() if name in TrainingOptions.model_fields}}
 
 
 def _training(given: Mapping[str, Any]) -> Iterator[str]:

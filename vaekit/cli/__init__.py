@@ -5,6 +5,7 @@ config is wrong; 130 stopped by Ctrl-C.
 """
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -64,6 +65,7 @@ def _options(
 
 def main() -> None:
     """Run a command, and turn errors into one line and an exit code."""
+    warnings.formatwarning = lambda message, *_, **__: f"note: {message}\n"
     try:
         app()
     except VaekitError as error:

@@ -1,0 +1,147 @@
+"""What a run settles by itself: when it tries things out, what it takes, and that nothing else is changed by it."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import vaekit
+from vaekit import choices
+from vaekit.ambient import DRAWN, Ambient
+from vaekit.choices import Choices, decide
+from vaekit.data.batches import Batches
+from vaekit.data.catalog import Examples
+from vaekit.step import Step
+from vaekit.trainer import Trainer
+from vaekit.training import TrainingOptions
+
+CPU = torch.device("cpu")
+X = (torch.rand(96, 1, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.6).to(torch.uint8) * 255
+CONV = {"encoder": "conv", "decoder": "transposed-conv"}
+
+
+def _step(dtype: torch.dtype = torch.float32, **parts: Any) -> Step:
+    return Step(*vaekit.build(vaekit.Config(data_shape=(1, 8, 8), **parts))).to(dtype)
+
+
+def _decided(step: Step, to_come: int = 10, **options: Any) -> Choices:
+    return decide(step, TrainingOptions(**options), CPU, (X[:8] / 255, None), to_come)
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, bool], float]:
+    """What a step is made out to take, by memory format and whether it is compiled."""
+    told = {("contiguous", False): 1.0, ("channels_last", False): 0.5, ("contiguous", True): 0.1, ("channels_last", True): 0.1}
+    monkeypatch.setattr(choices, "_tried", lambda step, chosen, batch: told[chosen.memory_format, chosen.compile])
+    return told
+
+
+def test_precision_is_what_the_device_multiplies_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capable, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(choices, "has_bf16", lambda device, capable=capable: capable)
+        assert _decided(_step()).precision == expected
+        assert _decided(_step(torch.float64)).precision == "fp32"
+        assert _decided(_step(), precision="fp32").precision == "fp32"
+        assert _decided(_step(), precision="bf16").precision == "bf16"
+
+
+def test_the_faster_memory_format_is_taken_where_steps_enough_are_to_come(seconds: dict[tuple[str, bool], float]) -> None:
+    assert _decided(_step(**CONV), to_come=119).memory_format == "contiguous"
+    assert _decided(_step(**CONV), to_come=120).memory_format == "channels_last"
+    seconds["channels_last", False] = 1.5
+    assert _decided(_step(**CONV), to_come=120).memory_format == "contiguous"
+    assert _decided(_step(**CONV), to_come=120, memory_format="channels_last").memory_format == "channels_last"
+    assert _decided(_step(), to_come=120).memory_format == "contiguous"
+
+
+def test_it_compiles_where_a_twentieth_of_what_surely_comes_is_a_minute_and_it_is_faster(
+    seconds: dict[tuple[str, bool], float],
+) -> None:
+    assert not _decided(_step(), to_come=1200).compile
+    assert _decided(_step(), to_come=1201).compile
+    assert not _decided(_step(), to_come=1201, compile="off").compile
+    assert _decided(_step(), to_come=1, compile="on").compile
+    seconds["contiguous", True] = 1.0
+    assert not _decided(_step(), to_come=1201).compile
+
+
+def test_what_is_surely_to_come_is_what_early_stopping_leaves() -> None:
+    assert TrainingOptions(epochs=50).sure_epochs == 50
+    assert TrainingOptions(epochs=50, early_stop=3).sure_epochs == 4
+    assert TrainingOptions(epochs=2, early_stop=3).sure_epochs == 2
+
+
+def test_trying_changes_nothing() -> None:
+    step = _step(**CONV)
+    before = {name: tensor.clone() for name, tensor in step.state_dict().items()}
+    ambient = Ambient.now()
+    assert _decided(step, to_come=10_000).threads == torch.get_num_threads()
+    assert {change.what for change in ambient.differences()} <= {DRAWN}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in step.state_dict().items())
+    assert all(p.grad is None for p in step.parameters())
+
+
+def test_a_run_computes_on_its_threads_and_puts_back_what_there_was() -> None:
+    n = torch.get_num_threads()
+    seen = []
+    model, loss = vaekit.build(vaekit.Config(data_shape=(1, 8, 8)))
+    trainer = Trainer(model, loss, TrainingOptions(epochs=1, threads=n + 1))
+    trainer.after_step = lambda: seen.append(torch.get_num_threads())
+    for _ in trainer.run(Batches(Examples(X), 32), Batches(Examples(X), 32)):
+        assert torch.get_num_threads() == n
+    assert set(seen) == {n + 1}
+
+
+def test_densities_and_validation_are_in_float32_whatever_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bf16 the layers compute so in training, and nothing else does."""
+    seen: set[tuple[str, bool, torch.dtype]] = set()
+    model, loss = vaekit.build(vaekit.Config(data_shape=(1, 8, 8)))
+    forward = type(model.decoder).forward
+
+    def noted(self: Any, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        theta = forward(self, z, c)
+        seen.add(("theta", self.training, theta.dtype))
+        return theta
+
+    monkeypatch.setattr(type(model.decoder), "forward", noted)
+    model.likelihood.register_forward_hook(lambda part, args, px: seen.add(("px", part.training, px.mean.dtype)))
+    trainer = Trainer(model, loss, TrainingOptions(epochs=1, precision="bf16"))
+    list(trainer.run(Batches(Examples(X), 32), Batches(Examples(X), 32)))
+    assert ("theta", True, torch.bfloat16) in seen
+    assert ("theta", False, torch.float32) in seen
+    assert {dtype for what, _, dtype in seen if what == "px"} == {torch.float32}
+
+
+@pytest.mark.slow
+def test_compiled_steps_train_alike_and_go_on_exactly() -> None:
+    """Compiling leaves torch's defaults as they were; a run that is stopped within an epoch ends with the same weights."""
+
+    def trained(compile: str, stop: int | None = None) -> tuple[torch.Tensor, list[dict[str, float]]]:
+        torch.manual_seed(0)
+        model, loss = vaekit.build(vaekit.Config(data_shape=(1, 8, 8), encoder={"hidden": [16]}, decoder={"hidden": [16]}))
+        options = TrainingOptions(epochs=3, compile=compile, precision="fp32")
+        batches = Batches(Examples(X[:90]), 32, shuffle=True)
+        trainer = Trainer(model, loss, options)
+
+        def ask() -> None:
+            trainer.stopping = trainer.steps == stop
+
+        trainer.after_step = ask
+        reports = list(trainer.run(batches))
+        if stop:
+            tensors, progress = trainer.state()
+            again = Trainer(model, loss, options, trainer.choices)
+            again.settle(batches)
+            again.load_state({name: t.clone() for name, t in tensors.items()}, progress)
+            reports += list(again.run(batches))
+        whole = [report.terms for report in reports if not report.partial]
+        return torch.cat([p.detach().flatten() for p in model.parameters()]), whole
+
+    ambient = Ambient.now()
+    weights, terms = trained("on")
+    assert {change.what for change in ambient.differences()} <= {DRAWN}
+    stopped, terms_of_stopped = trained("on", 4)
+    assert torch.equal(stopped, weights)
+    assert terms_of_stopped == terms
+    eager, _ = trained("off")
+    assert (eager - weights).abs().max() < 0.05  # they draw otherwise

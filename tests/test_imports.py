@@ -75,8 +75,10 @@ ALLOWED = {
     "profiling": "trainer",
     "choices": "blocks parts step trace training",
     "ranks": "blocks launch training",
-    "trainer": "model trace parts evaluation data.batches blocks choices optimizers ranks schedules step tally training",
+    "trainer": "model trace parts evaluation data.batches blocks choices optimizers ranks schedules step tally training "
+    "validating",
     "optimizers": "",
+    "validating": "blocks evaluation ranks step tally trace",
     "tally": "",
     "training": "",
     "checkpoint": "strictjson",

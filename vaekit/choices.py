@@ -53,8 +53,12 @@ class Choices(Options):
         return ", ".join([*said, f"{self.threads} thread{'s' if self.threads > 1 else ''}"])
 
     def autocast(self) -> torch.autocast:
-        """A block in which what can be is computed in the precision."""
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
+        """A block in which what can be is computed in the precision.
+
+        Weights are cast each time: inside of a block of somebody else's, torch would keep those of the first step for ever.
+        """
+        device = torch.device(self.device).type
+        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16", cache_enabled=False)
 
     def layout(self, x: Tensor) -> Tensor:
         """x in the memory format, where it is of images."""

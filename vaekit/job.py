@@ -21,7 +21,7 @@ from vaekit.data.prepare import SPLITS, Data
 from vaekit.data.prepare import load as load_data
 from vaekit.data.subset import some
 from vaekit.data.transform import DataOptions
-from vaekit.errors import CheckpointError, TrainingError
+from vaekit.errors import CheckpointError, DataError, TrainingError
 from vaekit.evaluation import bound
 from vaekit.loggers import Logger
 from vaekit.model import VAE
@@ -80,6 +80,8 @@ class Job:
         self.data_options, self.options, self.ranks = data_options, options, ranks
         with ranks.main_first():  # which downloads what is missing
             self.data = load_data(source, data_options, root)
+        if len(self.data.validation) < ranks.size:
+            raise DataError(f"{len(self.data.validation)} examples to validate on cannot be shared by {ranks.size} ranks")
         self.model, self.loss = new_model(self.data, parts, options.seed)
         check_labels(self.model.context, self.data)
         self.remark = check_support(self.model.likelihood, self.data)

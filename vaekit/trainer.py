@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.blocks import drawing, evaluation, reseed, threads
+from vaekit.blocks import drawing, reseed, threads
 from vaekit.choices import Choices, decide, default_validation
 from vaekit.data.batches import Batches
-from vaekit.errors import ConfigError, DataError, TrainingError
+from vaekit.errors import ConfigError, TrainingError
 from vaekit.evaluation import bound, placed
 from vaekit.model import VAE
 from vaekit.optimizers import OPTIMIZERS
@@ -25,6 +25,7 @@ from vaekit.step import Step
 from vaekit.tally import CURE, Tally
 from vaekit.trace import Terms
 from vaekit.training import Report, TrainingOptions
+from vaekit.validating import terms_of
 
 
 def train(
@@ -96,7 +97,9 @@ class Trainer:
         self.best = math.inf
         self.stopping = False
         self.after_step: Callable[[], None] = lambda: None
+        self._plain: Callable[..., Terms] | None = None
         self._forward: Callable[..., Terms] | None = None
+        self._whole = 0
         self._tallies = {"tally": Tally(), "norms": Tally()}
         self.lr = options.lr
         self._turn = ""
@@ -117,7 +120,9 @@ class Trainer:
                 self.step.to(memory_format=torch.channels_last)
                 for optimizer in self.optimizers.values():
                     optimizer.load(optimizer.state(), self.ranks.like)
-            self._forward = self.choices.compiled(self._wrapped(batches))
+            self._plain = self._wrapped(batches)
+            with default_validation():
+                self._forward = self.choices.compiled(self._plain)
         return self.choices
 
     def run(self, batches: Iterable[Any], validation: Iterable[Any] | None = None, every: float = math.inf) -> Iterator[Report]:
@@ -174,7 +179,7 @@ class Trainer:
 
     def leave(self) -> None:
         """Let go of what the ranks share; settling takes hold of it again."""
-        self._forward = None
+        self._plain = self._forward = None
 
     def _wrapped(self, batches: Iterable[Any]) -> nn.Module:
         """The step as all ranks together compute it; its parameters may be shards then, which players and optimizers follow."""
@@ -210,6 +215,7 @@ class Trainer:
         self.step.train()
         rest = self._rest(batches)
         size = len(batches) if isinstance(batches, Sized) else 0
+        self._whole = -(-batches.sizes(0)[0] // self.options.accumulate) if isinstance(batches, Batches) else 0
         start, before = time.perf_counter(), sum(self._tallies["tally"].counts)
         done = False
         while not done and not self.stopping:
@@ -235,8 +241,10 @@ class Trainer:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
+        """A block that computes as the run does, whatever goes on around it."""
         assert self.choices is not None
-        with drawing(0, self.device), threads(self.choices.threads), default_validation():
+        alone = torch.autocast(self.device.type, enabled=False)
+        with drawing(0, self.device), threads(self.choices.threads), default_validation(), alone:
             yield
 
     def _rest(self, batches: Iterable[Any]) -> Iterator[Any]:
@@ -287,12 +295,14 @@ class Trainer:
     def _backward(self, player: str, pieces: list[tuple[Tensor, Tensor | None, float]], weight: float) -> dict[str, Tensor]:
         """Gradients of the loss of a player over all pieces, and its terms, means over their examples."""
         assert self.choices is not None
+        assert self._plain is not None
         assert self._forward is not None
         reported: dict[str, Tensor] = {}
         for i, (x, y, share) in enumerate(pieces):
-            with self.ranks.apart(self._forward, i < len(pieces) - 1):
+            with self.ranks.apart(self._plain, i < len(pieces) - 1):
+                forward = self._plain if len(x) < self._whole else self._forward  # the last batch is not compiled anew for
                 with self.choices.autocast():
-                    terms: Terms = self._forward(x, y, player)
+                    terms: Terms = forward(x, y, player)
                 self.ranks.backward(terms.loss if share * weight == 1 else terms.loss * (share * weight))
             found = {"loss": terms.loss.detach(), **terms.parts}
             reported = found if share == 1 else {name: reported.get(name, 0) + share * value for name, value in found.items()}
@@ -323,35 +333,20 @@ class Trainer:
         return means, examples
 
     def _validated(self, validation: Iterable[Any]) -> Report:
-        assert self.choices is not None
-        with self.ranks.gathered(self.step), threads(self.choices.threads):
-            terms = self._terms_of(validation) if self.options.select == "loss" else self._bound(validation)
+        of_loss = self.options.select == "loss"
+        with self.ranks.gathered(self.step), self._at_work():
+            if of_loss:
+                terms = terms_of(self.step, next(iter(self.players)), validation, self.options.seed, self.ranks)
+            else:
+                terms = bound(self.step.model, validation, seed=self.options.seed, total=self.ranks.sum)
         wrong = [name for name, value in terms.items() if not math.isfinite(value)]
         if wrong:
             raise TrainingError(f"validation {wrong[0]} is not finite after step {self.steps} (epoch {self.epoch + 1}): {CURE}")
-        score = terms["loss" if self.options.select == "loss" else "nelbo"]
+        score = terms["loss" if of_loss else "nelbo"]
         better = score < self.best or self.options.select == "last"
         self.best = min(self.best, score)
         self.stale = 0 if better else self.stale + 1
         return Report(self.epoch + 1, self.steps, "validation", terms, 1.0, math.nan, math.nan, better)
-
-    def _bound(self, validation: Iterable[Any]) -> dict[str, float]:
-        return bound(self.step.model, validation, seed=self.options.seed, total=self.ranks.sum)
-
-    def _terms_of(self, validation: Iterable[Any]) -> dict[str, float]:
-        """The loss of the first player, and the bound: as the loss reports it at the same draws, or else by itself."""
-        tally = Tally()
-        with evaluation(self.step), drawing(self.options.seed, self.device):
-            for batch in validation:
-                x, y = placed(batch, self.step.model.context.empty)
-                terms: Terms = self.step(x, y, next(iter(self.players)))
-                tally.add({"loss": terms.loss.detach(), **terms.parts}, len(x))
-        if not self.ranks.any(bool(tally.counts))[0]:
-            raise DataError("there are no examples to validate on")
-        *sums, n = self.ranks.sum(tally.sums()).tolist()
-        means = {name.replace("kl_mc", "kl"): value / n for name, value in zip(tally.names, sums, strict=True)}
-        whole = all(name in means for name in _BOUND)
-        return {"loss": means["loss"], **({name: means[name] for name in _BOUND} if whole else self._bound(validation))}
 
     def _stale_enough(self) -> bool:
         return self.options.early_stop is not None and self.stale >= self.options.early_stop
@@ -382,7 +377,6 @@ def _own_of(each: list[Tensor], ranks: Ranks) -> Tensor:
 
 
 _PROGRESS = ("epoch", "position", "steps", "stale", "lr")
-_BOUND = ("nelbo", "reconstruction", "kl")
 _ORDER, _LOADING, _STEP = 11, 12, 13
 _STEPS_BETWEEN_NORMS = 16
 _STEPS_BETWEEN_TALKS = 8

@@ -216,7 +216,7 @@ class Trainer:
         rest = self._rest(batches)
         size = len(batches) if isinstance(batches, Sized) else 0
         self._whole = -(-batches.sizes(0)[0] // self.options.accumulate) if isinstance(batches, Batches) else 0
-        start, before = time.perf_counter(), sum(self._tallies["tally"].counts)
+        start, before = time.perf_counter(), self.ranks.size * sum(self._tallies["tally"].counts)
         done = False
         while not done and not self.stopping:
             until = time.perf_counter() + every

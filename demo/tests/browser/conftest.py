@@ -174,7 +174,7 @@ def serving() -> Callable[..., Any]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model of two dimensions, and one of four that is told the class."""
     folder = tmp_path_factory.mktemp("runs")
-    how: dict[str, Any] = {"epochs": 12, "batch_size": 64, "lr": 2e-3, "device": "cpu", "progress": False, "seed": 0}
+    how: dict[str, Any] = {"epochs": 20, "batch_size": 64, "lr": 2e-3, "device": "cpu", "progress": False, "seed": 0}
     binary = {"binarize": "dynamic"}
     vaekit.fit("digits", data_options=binary, latent={"features": 2}, output=folder, name="plain", **how)
     vaekit.fit("digits", data_options=binary, context="labels", latent={"features": 4}, output=folder, name="told", **how)

@@ -138,7 +138,9 @@ class Together(Ranks):
 
     def wrapped(self, step: nn.Module, reached: bool) -> nn.Module:
         if self._sharded:
-            torch.distributed.fsdp.fully_shard(step)  # in place
+            from torch.distributed.fsdp import fully_shard
+
+            fully_shard(step)  # in place
             return step
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
@@ -179,14 +181,20 @@ class Together(Ranks):
         step.reshard()
 
     def whole(self, tensor: Tensor) -> Tensor:
-        found: Tensor = tensor.full_tensor() if isinstance(tensor, torch.distributed.tensor.DTensor) else tensor
-        return found
+        if not self._sharded:
+            return tensor
+        from torch.distributed.tensor import DTensor
+
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     def like(self, whole: Tensor, like: Tensor) -> Tensor:
-        if not isinstance(like, torch.distributed.tensor.DTensor):
+        if not self._sharded:
             return super().like(whole, like)
-        mesh = like.device_mesh
-        return torch.distributed.tensor.distribute_tensor(whole.to(mesh.device_type), mesh, like.placements)
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        if not isinstance(like, DTensor):
+            return super().like(whole, like)
+        return distribute_tensor(whole.to(like.device_mesh.device_type), like.device_mesh, like.placements)
 
     def of_each(self, tensor: Tensor) -> list[Tensor]:
         if not tensor.numel():

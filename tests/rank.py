@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 import vaekit
-from vaekit import distributions
+from vaekit import checkpoint, distributions
 from vaekit.data.batches import Batches
 from vaekit.data.catalog import Examples
 from vaekit.ranks import Ranks, joined
 from vaekit.trainer import Trainer
-from vaekit.training import TrainingOptions
+from vaekit.training import Report, TrainingOptions
 
 
 class FromBatch(vaekit.Latent):
@@ -103,7 +104,26 @@ class Annealed(vaekit.Loss):
         return vaekit.Terms(-elbo * (1 - 0.5**self.count), {"nelbo": -elbo.detach()})
 
 
-LOSSES = {"idle": Idle, "annealed": Annealed, "adversarial": Adversarial}
+class Normed(vaekit.Loss):
+    """The textbook's, and batch norm, whose statistics each rank gathers of its own examples."""
+
+    name = "normed"
+
+    def __init__(self, data_shape: vaekit.Shape, root: vaekit.Space, examples: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+        self.out_shape = ()
+
+    def players(self, model: vaekit.VAE) -> dict[str, list[nn.Parameter]]:
+        return {"model": [*model.parameters(), *self.norm.parameters()]}
+
+    def forward(self, model: vaekit.VAE, x: Tensor, c: Tensor, player: str = "model") -> vaekit.Terms:
+        trace = model(x, c)
+        elbo = trace.elbo().mean()
+        return vaekit.Terms(self.norm(trace.draw.z[0]).exp().mean() - elbo, {"nelbo": -elbo.detach()})
+
+
+LOSSES = {"idle": Idle, "annealed": Annealed, "adversarial": Adversarial, "normed": Normed}
 
 
 def trainer(loss: str, options: TrainingOptions, ranks: Ranks) -> Trainer:
@@ -137,6 +157,71 @@ def train(folder: Path, loss: str, given: dict[str, Any]) -> None:
         found.leave()
 
 
+def stopped(folder: Path, strategy: str, stops: list[int]) -> None:
+    """Leave in files the validation terms of a run with batch norm, and those of runs that were stopped and continued."""
+    options = TrainingOptions(epochs=4, lr=1e-2, precision="fp32", strategy=strategy)
+    with joined(options) as ranks:
+        found = {}
+        for stop in (None, *stops):
+            first = trainer("normed", options, ranks)
+            reports = list(until(first, stop, ranks))
+            if stop:
+                second = trainer("normed", options, ranks)
+                reports += goes_on(second, kept(first, folder / str(stop), ranks), ranks)
+            found[str(stop)] = [report.terms for report in reports if not report.partial and report.split == "validation"]
+        (folder / f"{ranks.rank}.json").write_text(json.dumps(found))
+
+
+def begin(folder: Path, steps: int) -> None:
+    """Train so many steps, and leave a checkpoint."""
+    with joined(OPTIONS) as ranks:
+        first = trainer("idle", OPTIONS, ranks)
+        list(until(first, steps, ranks))
+        kept(first, folder, ranks)
+
+
+def end(folder: Path) -> None:
+    """Go on from a checkpoint, and leave parameters and metrics of this rank in a file."""
+    with joined(OPTIONS) as ranks:
+        last = trainer("idle", OPTIONS, ranks)
+        reports = goes_on(last, checkpoint.read(folder), ranks)
+        weights = {name: tensor.flatten().tolist() for name, tensor in last.step.state_dict().items()}
+        text = json.dumps({"weights": weights, "terms": [report.terms for report in reports]})
+        (folder / f"{ranks.rank}.json").write_text(text)
+
+
+OPTIONS = TrainingOptions(epochs=3, lr=1e-2, precision="fp32")
+
+
+def until(trainer: Trainer, steps: int | None, ranks: Ranks) -> Iterator[Report]:
+    """Reports up to a number of steps, which has to be one after which ranks talk."""
+
+    def ask() -> None:
+        if trainer.steps == steps:
+            trainer.stop()
+
+    trainer.after_step = ask
+    return trainer.run(batches(ranks), batches(ranks, False), every=1e-9)
+
+
+def kept(trainer: Trainer, folder: Path, ranks: Ranks) -> checkpoint.State:
+    """A checkpoint, written by one rank and read by all."""
+    state = trainer.state()
+    with ranks.main_first():
+        if ranks.main:
+            checkpoint.write(folder, state)
+        found = checkpoint.read(folder)
+    assert found is not None
+    return found
+
+
+def goes_on(trainer: Trainer, state: checkpoint.State | None, ranks: Ranks) -> list[Report]:
+    assert state is not None
+    trainer.settle(batches(ranks))
+    trainer.load_state(*state)
+    return list(trainer.run(batches(ranks), batches(ranks, False)))
+
+
 def seen(folder: Path) -> None:
     """Leave in a file which examples this rank sees in two epochs."""
     with joined(TrainingOptions()) as ranks:
@@ -157,6 +242,8 @@ def twice(folder: Path) -> None:
 if __name__ == "__main__":
     what, folder, *rest = sys.argv[1:]
     try:
-        {"train": train, "seen": seen, "twice": twice}[what](Path(folder), *map(json.loads, rest))
+        {"train": train, "stopped": stopped, "begin": begin, "end": end, "seen": seen, "twice": twice}[what](
+            Path(folder), *map(json.loads, rest)
+        )
     except vaekit.VaekitError as error:
         sys.exit(f"error: {error}")

@@ -1,6 +1,7 @@
 """What a run settles by itself: when it tries things out, what it takes, and that nothing else is changed by it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,10 +34,18 @@ def _decided(step: Step, to_come: int = 10, **options: Any) -> Choices:
 
 
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, bool], float]:
-    """What a step is made out to take, by memory format and whether it is compiled."""
-    told = {("contiguous", False): 1.0, ("channels_last", False): 0.5, ("contiguous", True): 0.1, ("channels_last", True): 0.1}
-    monkeypatch.setattr(choices, "_tried", lambda step, chosen, batch: told[chosen.memory_format, chosen.compile])
+def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
+    """What a step is made out to take, by memory format and whether it is compiled, and the first of all."""
+    told: dict[Any, float] = {
+        ("contiguous", False): 1.0,
+        ("channels_last", False): 0.5,
+        ("contiguous", True): 0.1,
+        ("channels_last", True): 0.1,
+    }
+    told["first"] = 1.0
+    monkeypatch.setattr(
+        choices, "_tried", lambda step, chosen, batch: (told["first"], told[chosen.memory_format, chosen.compile])
+    )
     return told
 
 
@@ -49,7 +58,7 @@ def test_precision_is_what_the_device_multiplies_in(monkeypatch: pytest.MonkeyPa
         assert _decided(_step(), precision="bf16").precision == "bf16"
 
 
-def test_the_faster_memory_format_is_taken_where_steps_enough_are_to_come(seconds: dict[tuple[str, bool], float]) -> None:
+def test_the_faster_memory_format_is_taken_where_steps_enough_are_to_come(seconds: dict[Any, float]) -> None:
     assert _decided(_step(**CONV), to_come=119).memory_format == "contiguous"
     assert _decided(_step(**CONV), to_come=120).memory_format == "channels_last"
     seconds["channels_last", False] = 1.5
@@ -59,13 +68,15 @@ def test_the_faster_memory_format_is_taken_where_steps_enough_are_to_come(second
 
 
 def test_it_compiles_where_a_twentieth_of_what_surely_comes_is_a_minute_and_it_is_faster(
-    seconds: dict[tuple[str, bool], float],
+    seconds: dict[Any, float],
 ) -> None:
     assert not _decided(_step(), to_come=1200).compile
     assert _decided(_step(), to_come=1201).compile
     assert not _decided(_step(), to_come=1201, compile="off").compile
     assert _decided(_step(), to_come=1, compile="on").compile
-    seconds["contiguous", True] = 1.0
+    seconds["contiguous", True] = 0.999
+    assert _decided(_step(), to_come=1201).compile
+    seconds["first"] = 1.3
     assert not _decided(_step(), to_come=1201).compile
 
 
@@ -144,3 +155,16 @@ def test_compiled_steps_train_alike_and_go_on_exactly() -> None:
     assert told["stopped_terms"] == told["terms"]
     assert told["terms"][-1]["nelbo"] == pytest.approx(told["eager"][-1]["nelbo"], abs=0.5)  # they draw otherwise
     assert told["terms"][-1]["nelbo"] < told["terms"][0]["nelbo"]
+
+
+def test_where_nothing_compiles_steps_are_not_compiled_and_who_wants_it_is_told(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("compiled.py")
+    without = {**os.environ, "CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, script, "broken"], capture_output=True, text=True, timeout=300, check=False, env=without
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert not told["compile"]
+    assert any("steps are not compiled" in said for said in told["warned"])
+    assert "the step cannot be compiled here, train with --compile off" in told["said"]

@@ -74,11 +74,12 @@ ALLOWED = {
     "loggers": "",
     "profiling": "trainer",
     "choices": "blocks parts step trace training",
-    "ranks": "blocks launch training",
-    "trainer": "model trace parts evaluation data.batches blocks choices optimizers ranks schedules step tally training "
+    "ranks": "blocks launch step training",
+    "gradients": "blocks choices ranks step trace",
+    "trainer": "model parts evaluation data.batches blocks choices gradients optimizers ranks schedules step tally training "
     "validating",
     "optimizers": "",
-    "validating": "blocks evaluation ranks step tally trace",
+    "validating": "blocks evaluation gradients ranks step tally trace",
     "tally": "",
     "training": "",
     "checkpoint": "strictjson",

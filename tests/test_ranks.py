@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import vaekit
-from tests.rank import batches, trainer
+from tests.rank import OPTIONS, batches, begin, end, trainer
 from vaekit import checkpoint
 from vaekit.ranks import ALONE
 from vaekit.training import TrainingOptions
@@ -44,7 +44,7 @@ def _ran(*arguments: str, ranks: int = 2, cwd: Path | None = None) -> str:
     ("loss", "given"),
     [
         ("idle", {"accumulate": 3, "clip": 0.1}),
-        ("idle", {"strategy": "fsdp", "accumulate": 2, "clip": 0.1}),
+        ("idle", {"strategy": "fsdp", "accumulate": 13, "clip": 0.1}),
         ("adversarial", {}),
         ("adversarial", {"strategy": "fsdp"}),
         ("annealed", {"schedule": "one-cycle"}),
@@ -64,6 +64,50 @@ def test_two_ranks_end_with_the_parameters_of_one_process(loss: str, given: dict
         for terms, report in zip(rank["terms"], reports, strict=True):
             assert terms == pytest.approx(report.terms, rel=1e-5)
     assert all(rank["weights"] == found[0]["weights"] for rank in found)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_with_batch_norm_too_a_run_is_continued_exactly(strategy: str, tmp_path: Path) -> None:
+    """After the last step of an epoch, before its validation; and between two epochs of three steps."""
+    _ran(RANK, "stopped", str(tmp_path), json.dumps(strategy), "[3, 6]")
+    found = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*.json"))]
+    assert found[0] == found[1]
+    assert len(found[0]["None"]) == 4
+    assert found[0]["3"] == found[0]["6"] == found[0]["None"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
+def test_a_run_goes_on_with_another_number_of_ranks(before: int, after: int, tmp_path: Path) -> None:
+    """From within an epoch, or from its last step, where ranks agree to stop."""
+    _ran(RANK, "begin", str(tmp_path), "4", ranks=before) if before > 1 else begin(tmp_path, 4)
+    _ran(RANK, "end", str(tmp_path), ranks=after) if after > 1 else end(tmp_path)
+    whole = trainer("idle", OPTIONS, ALONE)
+    reports = [report.terms for report in whole.run(batches(ALONE), batches(ALONE, False))]
+    for path in tmp_path.glob("*.json"):
+        found = json.loads(path.read_text())
+        for name, tensor in whole.step.state_dict().items():
+            assert found["weights"][name] == pytest.approx(tensor.flatten().tolist(), abs=1e-10), name
+        assert len(found["terms"]) == 4
+        for terms, expected in zip(found["terms"], reports[2:], strict=True):
+            without = {name: value for name, value in terms.items() if name != "gradient_norm"}
+            assert without == pytest.approx({name: expected[name] for name in without}, rel=1e-5)
+
+
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(tmp_path: Path) -> None:
+    options = ("--epochs", "100000", "--batch-size", "512", "--name", "r", "--save-every", "100")
+    process = _launch("-m", "vaekit", "train", *SMALL, *options, cwd=tmp_path)
+    try:
+        _wait_for_rows(tmp_path / "runs" / "r", 20)
+        ranks = {child.environ().get("RANK"): child for child in psutil.Process(process.pid).children()}
+        ranks["1"].terminate()
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    run = vaekit.Run(tmp_path / "runs" / "r")
+    assert run.status == "interrupted"
+    state = checkpoint.read(run.path / "checkpoints")
+    assert state is not None
+    assert state[1]["steps"] >= run.metrics[-1]["step"]
 
 
 def test_shares_are_disjoint_and_every_epoch_has_its_own(tmp_path: Path) -> None:

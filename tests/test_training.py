@@ -14,6 +14,8 @@ import vaekit
 from vaekit.data.batches import Batches
 from vaekit.data.catalog import Examples
 from vaekit.evaluation import bound, evaluate
+from vaekit.gradients import Gradients, pieces
+from vaekit.ranks import ALONE
 from vaekit.trainer import Step, Trainer
 from vaekit.training import TrainingOptions
 
@@ -137,7 +139,8 @@ def test_a_run_that_is_stopped_after_any_step_ends_with_the_same_weights_and_met
     first = trainer()
 
     def ask() -> None:
-        first.stopping = first.steps == stop
+        if first.steps == stop:
+            first.stop()
 
     first.after_step = ask
     before = rows(first.run(batches, _batches(False)))
@@ -317,18 +320,20 @@ def test_each_player_moves_its_own_parameters_only() -> None:
     model, _ = _model()
     loss = TwoPlayers((1, 4, 4), model.latent.root, 96)
     trainer = Trainer(model, loss, TrainingOptions(epochs=1))
+    gradients = Gradients(trainer.step, trainer.settle(_batches()), ALONE, lambda: pytest.fail("not asked for"), 0)
     x = torch.rand(8, 1, 4, 4)
-    for player, own in trainer.players.items():
-        others = [p for p in trainer.step.parameters() if id(p) not in {id(q) for q in own}]
-        before = [p.detach().clone() for p in others]
-        trainer._give_gradients_to(player)
-        for parameter in trainer.step.parameters():
-            parameter.grad = None
-        trainer.step(x, None, player).loss.backward()
-        trainer.optimizers[player].step()
-        assert all(p.grad is None for p in others)
-        assert all(p.grad is not None for p in own)
-        assert all(torch.equal(a, b) for a, b in zip(before, others, strict=True))
+    with gradients.turns():
+        for player, own in trainer.players.items():
+            others = [p for p in trainer.step.parameters() if id(p) not in {id(q) for q in own}]
+            before = [p.detach().clone() for p in others]
+            for parameter in trainer.step.parameters():
+                parameter.grad = None
+            assert set(gradients.of(player, pieces(x, None, 3), 1.0)) == {"loss", "score"}
+            trainer.optimizers[player].step()
+            assert all(p.grad is None for p in others)
+            assert all(p.grad is not None for p in own)
+            assert all(torch.equal(a, b) for a, b in zip(before, others, strict=True))
+    assert all(p.requires_grad for p in trainer.step.parameters())
 
 
 def test_terms_of_several_players_carry_their_names_and_all_parameters_want_gradients_after() -> None:

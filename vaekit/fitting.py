@@ -154,7 +154,7 @@ def resume(
             raise CheckpointError(f"the data have changed since: {'; '.join(changed)}")
         with found.held() if ranks.main else nullcontext(), _curable(found):
             state = checkpoint.read(found.path / "checkpoints")
-            if len({int(step) for step in ranks.of_each(torch.tensor(state[1]["steps"] if state else -1))}) > 1:
+            if len({int(step) for step in ranks.all_gather(torch.tensor(state[1]["steps"] if state else -1))}) > 1:
                 raise CheckpointError(f"not every rank sees the checkpoints in {found.path}: all nodes must share that folder")
             if state is not None:
                 job.go_on(state, found.path)
@@ -195,7 +195,7 @@ def _made(ranks: Ranks, output: Path, name: str | None, stem: str) -> Run:
             told["path"] = str(new_run(output, name, stem).path)
         except ConfigError as error:
             told["error"] = str(error)
-    told = ranks.told(told)
+    told = ranks.broadcast(told)
     if "error" in told:
         raise ConfigError(told["error"])
     return Run(told["path"])

@@ -178,7 +178,7 @@ class Job:
                 run.note(status="done")
 
     def _stop(self) -> None:
-        self.trainer.stopping = True
+        self.trainer.stop()
 
     def _loop(self, run: Run, progress: Progress, saver: checkpoint.Saver, loggers: Sequence[Logger]) -> None:
         every = min(progress.every, saver.every)
@@ -196,7 +196,7 @@ class Job:
 
     def _keep(self, run: Run) -> None:
         """Keep the model as it is now."""
-        weights = {name: self.ranks.whole(tensor) for name, tensor in self.model.state_dict().items()}
+        weights = {name: self.ranks.full(tensor) for name, tensor in self.model.state_dict().items()}
         if self.ranks.main:
             io.save(self.model, run.path / "model", weights)
         self._better = True

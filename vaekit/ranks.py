@@ -4,7 +4,6 @@ import atexit
 import gc
 import json
 import math
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 from vaekit.blocks import find_device
 from vaekit.errors import ConfigError, TrainingError
-from vaekit.launch import launched
+from vaekit.launch import fsdp_asked, launched
+from vaekit.step import Step
 from vaekit.training import TrainingOptions
 
 
@@ -45,7 +45,7 @@ class Ranks:
         """A block that the main process goes through before the others."""
         yield
 
-    def wrapped(self, step: nn.Module, reached: bool) -> nn.Module:
+    def wrapped(self, step: Step, reached: Callable[[], bool]) -> nn.Module:
         """The module to call in place of `step`, whose gradients are means over all ranks.
 
         Args:
@@ -54,9 +54,12 @@ class Ranks:
         """
         return step
 
-    def apart(self, step: Callable[..., Any], more: bool) -> AbstractContextManager[Any]:
-        """A block of one forward and backward pass, in which gradients are not exchanged yet where more are to come."""
+    def no_sync(self, step: nn.Module) -> AbstractContextManager[Any]:
+        """A block of one forward and backward pass, in which gradients are not exchanged yet, as more are to come."""
         return nullcontext()
+
+    def sync_buffers(self, step: Step) -> None:
+        """Give every rank the buffers of the main one, such as the statistics of batch norm, of which it writes its own."""
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of a loss."""
@@ -70,15 +73,15 @@ class Ranks:
         """A block in which every rank has all parameters, and parts of `step` can be called by themselves."""
         return nullcontext()
 
-    def whole(self, tensor: Tensor) -> Tensor:
-        """A tensor of which each rank may have a shard, as it is."""
+    def full(self, tensor: Tensor) -> Tensor:
+        """On the main rank all of a tensor of which each rank may have a shard."""
         return tensor
 
-    def like(self, whole: Tensor, like: Tensor) -> Tensor:
-        """A whole tensor as this rank has another one: its device, memory format and shard."""
-        return torch.empty_like(like, dtype=whole.dtype).copy_(whole)
+    def shard(self, full: Tensor, like: Tensor) -> Tensor:
+        """A full tensor as this rank has another one: its device, memory format and shard."""
+        return torch.empty_like(like, dtype=full.dtype).copy_(full)
 
-    def of_each(self, tensor: Tensor) -> list[Tensor]:
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all ranks, which have one shape."""
         return [tensor]
 
@@ -86,7 +89,7 @@ class Ranks:
         """Over all ranks."""
         return tensor
 
-    def least(self, tensor: Tensor) -> Tensor:
+    def min(self, tensor: Tensor) -> Tensor:
         """Over all ranks."""
         return tensor
 
@@ -94,8 +97,8 @@ class Ranks:
         """Whether each is true on any rank."""
         return list(flags)
 
-    def told(self, value: Any) -> Any:
-        """What the main process says, of JSON values."""
+    def broadcast(self, value: Any) -> Any:
+        """What the main process has, of JSON values."""
         return value
 
     def explained(self, error: RuntimeError) -> RuntimeError | TrainingError:
@@ -106,28 +109,35 @@ class Ranks:
 ALONE = Ranks()
 
 
-class Together(Ranks):
+class Distributed(Ranks):
     """One of several processes, by accelerate: each with a copy of the model (DDP) or with a shard of it (FSDP).
+
+    Accelerate has no FSDP without GPUs; sharding is torch's own everywhere.
 
     Args:
         options: of training.
+
+    Raises:
+        ConfigError: where accelerate was told what is not done here.
     """
 
     def __init__(self, options: TrainingOptions) -> None:
         from accelerate.state import PartialState
 
+        self._sharded = options.strategy == "fsdp"
+        if fsdp_asked() and not self._sharded:
+            raise ConfigError("the run is one of strategy ddp: launch it without accelerate's FSDP (--use_fsdp)")
         ours = not torch.distributed.is_initialized()
         on_cpu = torch.device("cpu" if options.device == "auto" else options.device).type == "cpu"
         self._state = PartialState(cpu=on_cpu and (options.device != "auto" or not torch.cuda.is_available()))
         self.rank, self.size = self._state.process_index, self._state.num_processes
-        self._sharded = options.strategy == "fsdp" or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
         self._accelerator: Any = None
         if ours:  # until the process ends: a group that is made a second time waits for the first one's addresses
             atexit.register(self._state.destroy_process_group)
 
     def device(self, wanted: str) -> torch.device:
         found = self._state.device
-        if wanted not in ("auto", found.type):
+        if wanted != "auto" and torch.device(wanted).type != found.type:
             raise ConfigError(f"several ranks have a device each, this one {found}: give auto or {found.type}, not {wanted!r}")
         return torch.device(found.type) if found.type == "cpu" else found
 
@@ -136,25 +146,26 @@ class Together(Ranks):
         with self._state.main_process_first():
             yield
 
-    def wrapped(self, step: nn.Module, reached: bool) -> nn.Module:
+    def wrapped(self, step: Step, reached: Callable[[], bool]) -> nn.Module:
         if self._sharded:
             from torch.distributed.fsdp import fully_shard
 
-            fully_shard(step)  # in place
+            for module in (step.model.encoder, step.model.decoder, step):  # in place; the last has all that is left
+                if any(True for _ in module.parameters()):
+                    fully_shard(module)
+            step.register_forward_pre_hook(lambda step, _: self.sync_buffers(step) if step.training else None)  # as DDP does
             return step
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        how = DistributedDataParallelKwargs(find_unused_parameters=not reached)
+        how = DistributedDataParallelKwargs(find_unused_parameters=not reached())
         cpu = self._state.device.type == "cpu"
         self._accelerator = Accelerator(mixed_precision="no", cpu=cpu, kwargs_handlers=[how])  # autocast is of our own
         wrapped: nn.Module = self._accelerator.prepare_model(step)
         return wrapped
 
     @contextmanager
-    def apart(self, step: Any, more: bool) -> Iterator[None]:
-        if not more:
-            yield
-        elif self._sharded:
+    def no_sync(self, step: Any) -> Iterator[None]:
+        if self._sharded:
             step.set_requires_gradient_sync(False)
             yield
             step.set_requires_gradient_sync(True)
@@ -162,41 +173,61 @@ class Together(Ranks):
             with self._accelerator.no_sync(step):
                 yield
 
+    def sync_buffers(self, step: Step) -> None:
+        for buffer in step.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
     def backward(self, loss: Tensor) -> None:
-        if self._accelerator is None:
+        if self._sharded:
             loss.backward()
         else:
             self._accelerator.backward(loss)
 
     def norm(self, parameters: list[nn.Parameter], most: float | None) -> Tensor:
-        return self.whole(super().norm(parameters, most))
+        if self._sharded:
+            sharded: Any = super().norm(parameters, most)
+            found: Tensor = sharded.full_tensor()
+            return found
+        found = self._accelerator.clip_grad_norm_(parameters, math.inf if most is None else most)
+        return found
 
     @contextmanager
     def gathered(self, step: Any) -> Iterator[None]:
         if not self._sharded:
             yield
             return
-        step.unshard()
-        yield
-        step.reshard()
+        from torch.distributed.fsdp import FSDPModule
 
-    def whole(self, tensor: Tensor) -> Tensor:
+        shards = [module for module in step.modules() if isinstance(module, FSDPModule)]
+        step.set_reshard_after_forward(False)
+        for module in shards:
+            module.unshard()
+        yield
+        for module in shards:
+            module.reshard()
+        for module in shards:
+            module.set_reshard_after_forward(module is not step, recurse=False)
+
+    def full(self, tensor: Tensor) -> Tensor:
         if not self._sharded:
             return tensor
         from torch.distributed.tensor import DTensor
 
-        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if not isinstance(tensor, DTensor):
+            return tensor
+        full = tensor.full_tensor()
+        return full.cpu() if self.main else full.new_empty(0)
 
-    def like(self, whole: Tensor, like: Tensor) -> Tensor:
+    def shard(self, full: Tensor, like: Tensor) -> Tensor:
         if not self._sharded:
-            return super().like(whole, like)
+            return super().shard(full, like)
         from torch.distributed.tensor import DTensor, distribute_tensor
 
         if not isinstance(like, DTensor):
-            return super().like(whole, like)
-        return distribute_tensor(whole.to(like.device_mesh.device_type), like.device_mesh, like.placements)
+            return super().shard(full, like)
+        return distribute_tensor(full.to(like.device_mesh.device_type), like.device_mesh, like.placements)
 
-    def of_each(self, tensor: Tensor) -> list[Tensor]:
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
         if not tensor.numel():
             return [tensor] * self.size
         here = tensor.to(self._state.device)
@@ -207,13 +238,13 @@ class Together(Ranks):
     def sum(self, tensor: Tensor) -> Tensor:
         return self._reduced(tensor, torch.distributed.ReduceOp.SUM)
 
-    def least(self, tensor: Tensor) -> Tensor:
+    def min(self, tensor: Tensor) -> Tensor:
         return self._reduced(tensor, torch.distributed.ReduceOp.MIN)
 
     def any(self, *flags: bool) -> list[bool]:
         return [bool(flag) for flag in self._reduced(torch.tensor(flags, dtype=torch.int32), torch.distributed.ReduceOp.MAX)]
 
-    def told(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8) if self.main else torch.empty(0)
         size = int(self.sum(torch.tensor(len(text) if self.main else 0)))
         said = text.to(self._state.device) if self.main else torch.empty(size, dtype=torch.uint8, device=self._state.device)
@@ -251,7 +282,7 @@ def joined(options: TrainingOptions) -> Iterator[Ranks]:
     if not launched():
         yield ALONE
         return
-    ranks = Together(options)
+    ranks = Distributed(options)
     try:
         yield ranks
     except RuntimeError as error:

@@ -1,6 +1,5 @@
 """Training: one step, and a generator of reports over many of them."""
 
-import copy
 import itertools
 import math
 import time
@@ -9,21 +8,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaekit.blocks import drawing, reseed, threads
-from vaekit.choices import Choices, decide, default_validation
+from vaekit.choices import Batch, Choices, decide, default_validation
 from vaekit.data.batches import Batches
 from vaekit.errors import ConfigError, TrainingError
 from vaekit.evaluation import bound, placed
+from vaekit.gradients import Gradients, pieces
 from vaekit.model import VAE
-from vaekit.optimizers import OPTIMIZERS
+from vaekit.optimizers import OPTIMIZERS, Optimizer
 from vaekit.parts import Loss
 from vaekit.ranks import ALONE, Ranks
 from vaekit.schedules import learning_rate
 from vaekit.step import Step
 from vaekit.tally import CURE, Tally
-from vaekit.trace import Terms
 from vaekit.training import Report, TrainingOptions
 from vaekit.validating import terms_of
 
@@ -76,7 +75,7 @@ class Trainer:
         best: the lowest validation loss so far, or the negative of the highest bound.
         stale: epochs since then.
         lr: the learning rate of the last step.
-        stopping: whether to stop after the present step; `run` does not go on while it is true.
+        stopping: whether it has been asked to stop, and all ranks know it; `run` does not go on then.
         after_step: called after each step.
     """
 
@@ -92,44 +91,48 @@ class Trainer:
         self.device = ranks.device(options.device if choices is None else choices.device)
         self.step = Step(model, loss).to(self.device)
         self.players = loss.players(model)
-        self.optimizers = {name: OPTIMIZERS[options.optimizer](own, options.lr) for name, own in self.players.items()}
+        self.optimizers = self._made_optimizers()
         self.epoch = self.position = self.steps = self.stale = 0
         self.best = math.inf
         self.stopping = False
         self.after_step: Callable[[], None] = lambda: None
-        self._plain: Callable[..., Terms] | None = None
-        self._forward: Callable[..., Terms] | None = None
-        self._whole = 0
+        self._asked = False
+        self._gradients: Gradients | None = None
         self._tallies = {"tally": Tally(), "norms": Tally()}
         self.lr = options.lr
-        self._turn = ""
 
     @property
     def done(self) -> bool:
         """Whether there is nothing left to do."""
         return self.epoch >= self.options.epochs or self._stale_enough()
 
+    def stop(self) -> None:
+        """Ask it to stop between two steps; all ranks do so after the same one."""
+        self._asked = True
+
     def settle(self, batches: Iterable[Any]) -> Choices:
         """Choose what the options leave open, unless it was chosen before; from then on it computes so."""
+        several = self.ranks.size > 1
         if self.choices is None:
             mine = self._decided(batches) if self.ranks.main else None
-            self.choices = Choices(**self.ranks.told(mine.model_dump() if mine else None))
-            self.choices = self.choices.but(device=str(self.device))
-        if self._forward is None:
+            self.choices = Choices(**self.ranks.broadcast(mine.model_dump() if mine else None))
+            self.choices = self.choices.but(device=self.device.type if several else str(self.device))
+        if self._gradients is None:
             if self.choices.memory_format == "channels_last":
                 self.step.to(memory_format=torch.channels_last)
-                for optimizer in self.optimizers.values():
-                    optimizer.load(optimizer.state(), self.ranks.like)
-            self._plain = self._wrapped(batches)
-            with default_validation():
-                self._forward = self.choices.compiled(self._plain)
+            size = -(-batches.sizes(0)[0] // self.options.accumulate) if isinstance(batches, Batches) else 0
+            self._gradients = Gradients(self.step, self.choices, self.ranks, lambda: self._piece(next(iter(batches))), size)
+            before, self.players = self.optimizers, self._gradients.players
+            self.optimizers = self._made_optimizers()
+            for name, optimizer in self.optimizers.items():
+                optimizer.load(before[name].state(), self.ranks.shard)
         return self.choices
 
     def run(self, batches: Iterable[Any], validation: Iterable[Any] | None = None, every: float = math.inf) -> Iterator[Report]:
         """Train from where it stands to the last epoch, with a Report at least every `every` seconds."""
         self.settle(batches)
-        flags = [(p, p.requires_grad) for p in self.step.parameters()]
-        try:
+        assert self._gradients is not None
+        with self._gradients.turns():
             while not self.done and not self.stopping:
                 yield from self._epoch(batches, every)
                 if self.stopping:
@@ -137,21 +140,19 @@ class Trainer:
                 validated = self._validated(validation) if validation is not None else None
                 self.epoch, self.position = self.epoch + 1, 0
                 self._tallies = {name: Tally() for name in self._tallies}
+                self._talk()
                 if validated is not None:
                     yield validated
-        finally:
-            for parameter, flag in flags:
-                parameter.requires_grad_(flag)
-            self._turn = ""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that continuing exactly takes, as tensors and as JSON values. All ranks call it."""
-        tensors = {f"step.{name}": self.ranks.whole(tensor) for name, tensor in self.step.state_dict().items()}
+        """Everything that continuing exactly takes, as tensors and as JSON values, on the main rank; all call it."""
+        tensors = {f"step.{name}": self.ranks.full(tensor) for name, tensor in self.step.state_dict().items()}
         for player, optimizer in self.optimizers.items():
-            tensors |= {f"optimizer.{player}.{name}": self.ranks.whole(tensor) for name, tensor in optimizer.state().items()}
+            tensors |= {f"optimizer.{player}.{name}": self.ranks.full(tensor) for name, tensor in optimizer.state().items()}
         for name, tally in self._tallies.items():
-            for what, tensor in (("table", tally.table), ("counts", torch.tensor(tally.counts, dtype=torch.int64))):
-                tensors |= {f"{name}.{rank}.{what}": own for rank, own in enumerate(self.ranks.of_each(tensor))}
+            counts = torch.tensor(tally.counts, dtype=torch.int64)
+            for what, tensor in (("table", tally.table), ("counts", counts), ("carried", tally.carried)):
+                tensors |= {f"{name}.{rank}.{what}": own for rank, own in enumerate(self.ranks.all_gather(tensor))}
         progress: dict[str, Any] = {name: getattr(self, name) for name in _PROGRESS}
         progress["best"] = self.best if math.isfinite(self.best) else None
         progress["ranks"] = self.ranks.size
@@ -162,82 +163,78 @@ class Trainer:
         """Stand where `state` was taken. All ranks call it."""
         here = self.step.state_dict()
         given = {name.removeprefix("step."): t for name, t in tensors.items() if name.startswith("step.")}
-        self.step.load_state_dict({name: self.ranks.like(t, here[name]) if name in here else t for name, t in given.items()})
+        self.step.load_state_dict({name: self.ranks.shard(t, here[name]) if name in here else t for name, t in given.items()})
         for player, optimizer in self.optimizers.items():
             start = f"optimizer.{player}."
             own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-            optimizer.load(own, self.ranks.like)
+            optimizer.load(own, self.ranks.shard)
         for name in _PROGRESS:
             setattr(self, name, progress[name])
         self.best = math.inf if progress["best"] is None else progress["best"]
-        for name, tally in self._tallies.items():
-            table, counts = (
-                _own_of([tensors[f"{name}.{rank}.{what}"] for rank in range(progress["ranks"])], self.ranks)
-                for what in ("table", "counts")
-            )
-            tally.restore(progress["terms"][name], counts.tolist(), table.to(self.device))
+        for name in self._tallies:
+            each = []
+            for rank in range(progress["ranks"]):
+                table, counts, carried = (tensors[f"{name}.{rank}.{what}"] for what in ("table", "counts", "carried"))
+                each.append(Tally())
+                each[-1].restore(progress["terms"][name], counts.tolist(), table.to(self.device), carried)
+            same = progress["ranks"] == self.ranks.size
+            self._tallies[name] = each[self.ranks.rank] if same else Tally.after(each, self.ranks.main)
 
     def leave(self) -> None:
         """Let go of what the ranks share; settling takes hold of it again."""
-        self._plain = self._forward = None
+        self._gradients = None
 
-    def _wrapped(self, batches: Iterable[Any]) -> nn.Module:
-        """The step as all ranks together compute it; its parameters may be shards then, which players and optimizers follow."""
-        if self.ranks.size == 1:
-            return self.step
-        names = {id(p): name for name, p in self.step.named_parameters()}
-        owned = {player: [names[id(p)] for p in own] for player, own in self.players.items()}
-        alone = next(iter(self.players)) if len(self.players) == 1 else ""
-        if alone:
-            self._give_gradients_to(alone)
-        wrapped = self.ranks.wrapped(self.step, reached=bool(alone) and self._reaches_all(batches))
-        parameters = dict(self.step.named_parameters())
-        self.players = {player: [parameters[name] for name in own] for player, own in owned.items()}
+    def _made_optimizers(self) -> dict[str, Optimizer]:
         kind = OPTIMIZERS[self.options.optimizer]
-        self.optimizers = {name: kind(own, self.options.lr) for name, own in self.players.items()}
-        self._turn = ""
-        return wrapped
+        return {name: kind(own, self.options.lr) for name, own in self.players.items()}
 
-    def _reaches_all(self, batches: Iterable[Any]) -> bool:
-        """Whether a backward pass of the only player reaches all of its parameters, by trying it on a copy of the step."""
-        step = copy.deepcopy(self.step)
-        x, y = placed(next(iter(batches)), step.model.context.empty)
-        with drawing(0, self.device):
-            step(x, y, next(iter(self.players))).loss.backward()
-        return all(p.grad is not None for p in step.parameters() if p.requires_grad)
+    def _piece(self, batch: Any) -> Batch:
+        """The first piece of a batch, on the device."""
+        x, y = placed(batch, self.step.model.context.empty)
+        return pieces(x, y, min(self.options.accumulate, len(x)))[0][:2]
 
     def _decided(self, batches: Iterable[Any]) -> Choices:
         n = len(batches) if isinstance(batches, Sized) else 1
-        first = next(iter(batches)) if isinstance(batches, Batches) else None
-        return decide(self.step, self.options, self.device, first, n * self.options.sure_epochs)
+        first = self._piece(next(iter(batches))) if isinstance(batches, Batches) else None
+        to_come = n * self.options.accumulate * self.options.sure_epochs
+        return decide(self.step, self.options, self.device, first, to_come)
 
     def _epoch(self, batches: Iterable[Any], every: float) -> Iterator[Report]:
         self.step.train()
         rest = self._rest(batches)
         size = len(batches) if isinstance(batches, Sized) else 0
-        self._whole = -(-batches.sizes(0)[0] // self.options.accumulate) if isinstance(batches, Batches) else 0
-        start, before = time.perf_counter(), self.ranks.size * sum(self._tallies["tally"].counts)
+        start, before = time.perf_counter(), sum(self._tallies["tally"].counts)
         done = False
         while not done and not self.stopping:
             until = time.perf_counter() + every
             with self._at_work():
                 for batch in rest:
-                    self._batch(batch, size, self._weight(batches))
-                    if self._pauses(until):
+                    self._batch(batch, size, self._shares(batches))
+                    if self.ranks.size > 1 and self.position % _STEPS_BETWEEN_TALKS:
+                        continue
+                    if self._talk(until) or self.stopping:
                         break
                 else:
                     done = True
-            terms, examples = self._terms()
-            speed = (examples - before) / (time.perf_counter() - start)
+                    self._talk()
+            terms = self._terms()
+            examples = self.ranks.size * (sum(self._tallies["tally"].counts) - before)
+            speed = examples / (time.perf_counter() - start)
             share = 1.0 if done else min(self.position / size, 1.0) if size else 0.0
             yield Report(self.epoch + 1, self.steps, "train", terms, share, speed, self.lr, partial=not done)
 
-    def _weight(self, batches: Iterable[Any]) -> float:
-        """Of this rank's mean in the mean over ranks, so that the latter is that over all examples of the batch."""
-        if self.ranks.size == 1 or not isinstance(batches, Batches):
-            return 1.0
+    def _talk(self, until: float = math.inf) -> bool:
+        """Whether it is time to say how it stands; ranks agree on it here, and on whether to stop."""
+        self.stopping, due = self.ranks.any(self._asked, self.ranks.main and time.perf_counter() > until)
+        return due
+
+    def _shares(self, batches: Iterable[Any]) -> tuple[int, float]:
+        """In how many pieces every rank takes the batch to come, and the weight of this rank's mean in that over ranks, so
+        that the latter is that over all examples of the batch."""
+        if not isinstance(batches, Batches):
+            return self.options.accumulate, 1.0
         own, n = batches.sizes(self.position)
-        return own * self.ranks.size / n
+        return min(self.options.accumulate, n // self.ranks.size), own * self.ranks.size / n
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -263,22 +260,21 @@ class Trainer:
             if position >= skipped:
                 yield batch
 
-    def _batch(self, batch: Any, size: int, weight: float = 1.0) -> None:
-        """One step of every player in turn: gradients for its own parameters only, over all pieces of the batch."""
+    def _batch(self, batch: Any, size: int, shares: tuple[int, float]) -> None:
+        """One step of every player in turn, over all pieces of the batch."""
         assert self.choices is not None
+        assert self._gradients is not None
         x, y = placed(batch, self.step.model.context.empty)
         self.lr = learning_rate(self.options, self.epoch, self.steps, size)
         reseed(self.device, self.options.seed, self.epoch, self.position, self.ranks.rank, _STEP)
-        pieces = _pieces(self.choices.layout(x), y, self.options.accumulate)
+        n, weight = shares
+        taken = pieces(self.choices.layout(x), y, min(n, len(x)))
         measured = self.options.clip is not None or self.position % _STEPS_BETWEEN_NORMS == 0
         terms: dict[str, Tensor] = {}
         norms: dict[str, Tensor] = {}
         for player, own in self.players.items():
-            self._give_gradients_to(player)
-            for parameter in own:
-                parameter.grad = None
             prefix = f"{player}." if len(self.players) > 1 else ""
-            for name, value in self._backward(player, pieces, weight).items():
+            for name, value in self._gradients.of(player, taken, weight).items():
                 terms[prefix + name] = value
             if measured:
                 norms[f"{prefix}gradient_norm"] = self.ranks.norm(own, self.options.clip)
@@ -292,51 +288,26 @@ class Trainer:
         self.position += 1
         self.after_step()
 
-    def _backward(self, player: str, pieces: list[tuple[Tensor, Tensor | None, float]], weight: float) -> dict[str, Tensor]:
-        """Gradients of the loss of a player over all pieces, and its terms, means over their examples."""
-        assert self.choices is not None
-        assert self._plain is not None
-        assert self._forward is not None
-        reported: dict[str, Tensor] = {}
-        for i, (x, y, share) in enumerate(pieces):
-            with self.ranks.apart(self._plain, i < len(pieces) - 1):
-                forward = self._plain if len(x) < self._whole else self._forward  # the last batch is not compiled anew for
-                with self.choices.autocast():
-                    terms: Terms = forward(x, y, player)
-                self.ranks.backward(terms.loss if share * weight == 1 else terms.loss * (share * weight))
-            found = {"loss": terms.loss.detach(), **terms.parts}
-            reported = found if share == 1 else {name: reported.get(name, 0) + share * value for name, value in found.items()}
-        return reported
-
-    def _pauses(self, until: float) -> bool:
-        """Whether to say how it stands, or to stop; ranks agree on it, at every few steps."""
-        if self.ranks.size == 1:
-            return self.stopping or time.perf_counter() > until
-        if self.position % _STEPS_BETWEEN_TALKS:
-            return False
-        self.stopping, pauses = self.ranks.any(self.stopping, self.ranks.main and time.perf_counter() > until)
-        return self.stopping or pauses
-
-    def _terms(self) -> tuple[dict[str, float], float]:
-        """The mean of each term over the examples of the epoch so far, on all ranks, and how many these are."""
+    def _terms(self) -> dict[str, float]:
+        """The mean of each term over the examples of the epoch so far, on all ranks."""
         means: dict[str, float] = {}
-        examples = 0.0
         for name, tally in self._tallies.items():
-            if not tally.counts:
+            if not tally.names:
                 raise TrainingError("there are no batches to train on, or they can be iterated over only once")
             if name == "tally":
-                bad = self.ranks.least(tally.first_bad())
+                bad = self.ranks.min(tally.first_bad())
                 tally.check(bad, self.steps - len(tally.counts), self.epoch + 1)
             *sums, n = self.ranks.sum(tally.sums()).tolist()
             means |= {term: total / n for term, total in zip(tally.names, sums, strict=True)}
-            examples = examples or n
-        return means, examples
+        return means
 
     def _validated(self, validation: Iterable[Any]) -> Report:
         of_loss = self.options.select == "loss"
+        self.ranks.sync_buffers(self.step)
         with self.ranks.gathered(self.step), self._at_work():
             if of_loss:
-                terms = terms_of(self.step, next(iter(self.players)), validation, self.options.seed, self.ranks)
+                player = next(iter(self.players))
+                terms = terms_of(self.step, player, validation, self.options.seed, self.ranks, self.options.accumulate)
             else:
                 terms = bound(self.step.model, validation, seed=self.options.seed, total=self.ranks.sum)
         wrong = [name for name, value in terms.items() if not math.isfinite(value)]
@@ -350,30 +321,6 @@ class Trainer:
 
     def _stale_enough(self) -> bool:
         return self.options.early_stop is not None and self.stale >= self.options.early_stop
-
-    def _give_gradients_to(self, player: str) -> None:
-        """Only the parameters of the player whose turn it is gather gradients, so that no player moves another's."""
-        if player == self._turn:
-            return
-        self._turn = player
-        own = {id(p) for p in self.players[player]}
-        for parameter in self.step.parameters():
-            parameter.requires_grad_(id(parameter) in own)
-
-
-def _pieces(x: Tensor, y: Tensor | None, n: int) -> list[tuple[Tensor, Tensor | None, float]]:
-    """A batch in at most n pieces, each with its share of the examples."""
-    if n == 1:
-        return [(x, y, 1.0)]
-    labels = [None] * n if y is None else y.chunk(n)
-    return [(piece, label, len(piece) / len(x)) for piece, label in zip(x.chunk(n), labels, strict=False)]
-
-
-def _own_of(each: list[Tensor], ranks: Ranks) -> Tensor:
-    """What a rank goes on from, of what each had: its own, or where there were more or fewer ranks all of it, on the first."""
-    if len(each) == ranks.size:
-        return each[ranks.rank]
-    return torch.cat(each) if ranks.main else each[0][:0]
 
 
 _PROGRESS = ("epoch", "position", "steps", "stale", "lr")

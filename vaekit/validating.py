@@ -6,13 +6,16 @@ from typing import Any
 from vaekit.blocks import drawing, evaluation
 from vaekit.errors import DataError
 from vaekit.evaluation import bound, placed
+from vaekit.gradients import pieces
 from vaekit.ranks import Ranks
 from vaekit.step import Step
 from vaekit.tally import Tally
 from vaekit.trace import Terms
 
 
-def terms_of(step: Step, player: str, validation: Iterable[Any], seed: int, ranks: Ranks) -> dict[str, float]:
+def terms_of(
+    step: Step, player: str, validation: Iterable[Any], seed: int, ranks: Ranks, accumulate: int = 1
+) -> dict[str, float]:
     """The loss of a player, and the bound: as the loss reports it at the same draws, or else by itself.
 
     Args:
@@ -21,6 +24,7 @@ def terms_of(step: Step, player: str, validation: Iterable[Any], seed: int, rank
         validation: batches; those of this rank where there are several.
         seed: what the draws depend on.
         ranks: over which to take the means.
+        accumulate: pieces that a batch is taken in, as in training, where memory is short. Losses may want gradients here too.
 
     Raises:
         DataError: where there are no examples.
@@ -29,9 +33,10 @@ def terms_of(step: Step, player: str, validation: Iterable[Any], seed: int, rank
     where = step.model.context.empty
     with evaluation(step), drawing(seed, where.device):
         for batch in validation:
-            x, y = placed(batch, where)
-            terms: Terms = step(x, y, player)
-            tally.add({"loss": terms.loss.detach(), **terms.parts}, len(x))
+            whole = placed(batch, where)
+            for x, y, _ in pieces(*whole, min(accumulate, len(whole[0]))):
+                terms: Terms = step(x, y, player)
+                tally.add({"loss": terms.loss.detach(), **terms.parts}, len(x))
     if not ranks.any(bool(tally.counts))[0]:
         raise DataError("there are no examples to validate on")
     *sums, n = ranks.sum(tally.sums()).tolist()

@@ -127,8 +127,8 @@ ALLOWED = {
     "training",
     "job": "figures io registry wiring blocks checkpoint choices config data.batches data.check data.prepare data.subset "
     "data.transform evaluation loggers model parts profiling progress ranks runs stopping tally trainer training",
-    "fitting": "checkpoint choices config data.transform job loggers progress ranks recipes registry runs schema training "
-    "wiring",
+    "fitting": "checkpoint choices config data.transform job launch loggers progress ranks recipes registry runs schema "
+    "training wiring",
 }
 EVERYBODY = {"errors", "options", "ambient"}
 HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub", "datasets", "pyarrow"}

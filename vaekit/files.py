@@ -100,6 +100,17 @@ class Folder:
         return sorted(path.name for path in self.path.iterdir())
 
 
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are where a loss of power leaves them."""
+    if os.name == "nt" and path.is_dir():
+        return  # names are written through there
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def likeness(names: Collection[str], config: Mapping[str, Any] | None = None) -> str:
     """What a model that is not vaekit's seems to be, as the end of a sentence; nothing where that is unknown.
 

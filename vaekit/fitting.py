@@ -18,6 +18,7 @@ from vaekit.config import DEFAULTS, Config
 from vaekit.data.transform import DataOptions
 from vaekit.errors import CheckpointError, ConfigError
 from vaekit.job import Job, lasting, with_classes
+from vaekit.launch import fsdp_asked, launched
 from vaekit.loggers import Logger, opened
 from vaekit.progress import choose
 from vaekit.ranks import Ranks, joined
@@ -93,7 +94,8 @@ def fit(
     chosen = recipes.start(recipe, short).but(data, parts, data_options or {}, training)
     if chosen.source is None:
         raise ConfigError("no data: give the name of a data set, arrays, or a recipe")
-    options = TrainingOptions(**chosen.training)
+    training = {**chosen.training, **({"strategy": "fsdp"} if launched() and fsdp_asked() else {})}
+    options = TrainingOptions(**training)
     _check(save_every, loggers)
     with joined(options) as ranks:
         job = Job(chosen.source, DataOptions(**chosen.data), data_root, dict(chosen.parts), options, ranks)
@@ -110,6 +112,7 @@ def resume(
     run: str | Path,
     *,
     data: Any = None,
+    data_root: str | Path | None = None,
     threads: int | None = None,
     device: str | None = None,
     progress: bool = True,
@@ -122,6 +125,7 @@ def resume(
     Args:
         run: the run directory.
         data: what it was trained on, where that was not a data set with a name.
+        data_root: where named data sets are, where they are not where they were.
         threads: of the CPU; with another number than before, the weights come out the same but for rounding.
         device: likewise.
         progress: whether to say on standard error how it goes.
@@ -142,24 +146,31 @@ def resume(
     config = Config.from_json(json.dumps(record["config"]))
     parts = {kind: config.part(kind) for kind in DEFAULTS}
     choices = _chosen(record, threads, device)
+    root = data_root or record["data_root"]
+    if data_root is None and root is not None and not Path(root).is_dir():
+        root = None  # where data sets usually are
     with joined(options) as ranks:
         if ranks.size != record.get("ranks", ranks.size):
             _warn(f"the run was of {record['ranks']} ranks and is continued on {ranks.size}")
-        job = Job(source, DataOptions(**record["data"]), record["data_root"], parts, options, ranks, choices)
+        job = Job(source, DataOptions(**record["data"]), root, parts, options, ranks, choices)
         versions = _differing_versions(record, job)
         if versions:
             _warn(f"the run was computed with {', '.join(versions)}")
         changed = _changed(record, config, job)
         if changed:
-            raise CheckpointError(f"the data have changed since: {'; '.join(changed)}")
+            raise CheckpointError(
+                f"the data have changed since: {'; '.join(changed)}; bring back what they were, or train anew"
+            )
         with found.held() if ranks.main else nullcontext(), _curable(found):
+            if ranks.main and found.record != record:
+                raise CheckpointError(f"another process has trained {found.path} meanwhile: say it again")
             state = checkpoint.read(found.path / "checkpoints")
             if len({int(step) for step in ranks.all_gather(torch.tensor(state[1]["steps"] if state else -1))}) > 1:
                 raise CheckpointError(f"not every rank sees the checkpoints in {found.path}: all nodes must share that folder")
             if state is not None:
                 job.go_on(state, found.path)
             if ranks.main:
-                found.note(status="running")
+                found.note(status="running", data_root=job.root)
                 found.cut(job.trainer.epoch)
             _train(found, job, progress, save_every, loggers, profile)
     return found

@@ -23,7 +23,7 @@ from vaekit.blocks import find_device
 from vaekit.card import card
 from vaekit.config import DEFAULTS, Config
 from vaekit.errors import CheckpointError, ConfigError, HubError, UnknownPart, VaekitError, short
-from vaekit.files import CARD, CONFIG, INDEX, WEIGHTS, File, Files, Folder, likeness
+from vaekit.files import CARD, CONFIG, INDEX, WEIGHTS, File, Files, Folder, flush, likeness
 from vaekit.known import EXTRAS
 from vaekit.model import VAE
 from vaekit.plugins import plugins
@@ -291,9 +291,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        flush(partial)
         partial.replace(path)
+        flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

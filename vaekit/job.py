@@ -1,8 +1,9 @@
 """One run from its first step to its pictures: everything is checked first, and everything is kept in its directory."""
 
+import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from vaekit.data.subset import some
 from vaekit.data.transform import DataOptions
 from vaekit.errors import CheckpointError, DataError, TrainingError
 from vaekit.evaluation import bound
-from vaekit.loggers import Logger
+from vaekit.loggers import Logger, close
 from vaekit.model import VAE
 from vaekit.parts import Loss
 from vaekit.profiling import profiled
@@ -140,26 +141,36 @@ class Job:
             run: to keep it in.
             progress: is told how it goes.
             save_every: seconds between checkpoints.
-            loggers: get every row of the metrics besides.
+            loggers: get every row of the metrics besides, and are closed.
             trace: the file to write a profile of some steps to.
         """
-        trainer = self.trainer
-        progress.message(self._heading(run))
-        if self.remark:
-            progress.message(f"note: {self.remark}")
-        progress.message(f"computed in {trainer.settle(self._batches['train'])}")
-        if self.ranks.main:
-            run.note(status="running", chosen=trainer.settle(self._batches["train"]).model_dump())
-        saver = checkpoint.Saver(run.path / "checkpoints", save_every)
-        status = "failed"
-        with heard(self._stop):
+        try:
+            self._train(run, progress, checkpoint.Saver(run.path / "checkpoints", save_every), loggers, trace)
+            if self.ranks.main and (run.path / "model").exists():
+                assert self.trainer.choices is not None
+                with threads(self.trainer.choices.threads):
+                    self._finish(run, loggers)
+                if self.trainer.done:
+                    run.note(status="done")
+        finally:
+            close(loggers)
+
+    def _train(
+        self, run: Run, progress: Progress, saver: checkpoint.Saver, loggers: Sequence[Logger], trace: Path | None
+    ) -> None:
+        trainer, status = self.trainer, "failed"
+        with heard(trainer.stop):
             try:
-                with progress, profiled(trainer, trace):
+                self._begin(run, progress)
+                with progress, profiled(trainer, trace, self._steps_to_come()):
                     self._loop(run, progress, saver, loggers)
                 self._save(run, saver)
                 status = "interrupted"  # until what is done has been tested and drawn too
                 if not trainer.epoch:
                     self._keep(run)  # as far as it came
+                if not trainer.done:
+                    where = f"in epoch {trainer.epoch + 1}, after step {trainer.steps}"
+                    progress.message(f"stopped {where}; vaekit resume {run.path} goes on")
             except KeyboardInterrupt:
                 status = "interrupted"
                 raise
@@ -167,18 +178,27 @@ class Job:
                 raise self.ranks.explained(error) from None
             finally:
                 trainer.leave()
-                self._end(run, status, loggers)
-        if not trainer.done:
-            progress.message(f"stopped in epoch {trainer.epoch + 1}, after step {trainer.steps}")
-        if self.ranks.main and (run.path / "model").exists():
-            assert trainer.choices is not None
-            with threads(trainer.choices.threads):
-                self._finish(run)
-            if trainer.done:
-                run.note(status="done")
+                if self.ranks.main:
+                    self._end(run, status)
 
-    def _stop(self) -> None:
-        self.trainer.stop()
+    def _begin(self, run: Run, progress: Progress) -> None:
+        """Say what is trained and how it is computed, and write down what was settled first."""
+        progress.message(self._heading(run))
+        for remark in filter(None, (self.remark, *self._remarks())):
+            progress.message(f"note: {remark}")
+        choices = self.trainer.settle(self._batches["train"])
+        progress.message(f"computed in {choices}")
+        if self.ranks.main and "chosen" not in run.record:
+            run.note(chosen=choices.model_dump())
+
+    def _remarks(self) -> Iterator[str]:
+        if self.options.strategy == "fsdp" and self.ranks.size == 1:
+            yield "fsdp shards a model over ranks, and this is one process by itself: nothing is sharded"
+        if (self.options.threads or 1) > (os.cpu_count() or 1):
+            yield f"{self.options.threads} threads are more than the {os.cpu_count()} cores here"
+
+    def _steps_to_come(self) -> int:
+        return (self.options.epochs - self.trainer.epoch) * len(self._batches["train"]) - self.trainer.position
 
     def _loop(self, run: Run, progress: Progress, saver: checkpoint.Saver, loggers: Sequence[Logger]) -> None:
         every = min(progress.every, saver.every)
@@ -204,7 +224,8 @@ class Job:
     def _save(self, run: Run, saver: checkpoint.Saver) -> None:
         """Write a checkpoint."""
         tensors, progress = self.trainer.state()
-        if not is_finite([tensors[f"step.{name}"] for name, _ in self.trainer.step.named_parameters()]):
+        bad = self.ranks.main and not is_finite(tensors[f"step.{name}"] for name, _ in self.trainer.step.named_parameters())
+        if self.ranks.any(bad)[0]:
             raise TrainingError(f"weights are not finite after step {self.trainer.steps}: {CURE}")
         if not self.ranks.main:
             return
@@ -213,23 +234,22 @@ class Job:
             self._better = False
         saver.write((tensors, {**progress, "of": self._identity()}))
 
-    def _end(self, run: Run, status: str, loggers: Sequence[Logger]) -> None:
+    def _end(self, run: Run, status: str) -> None:
         """Say how it ended; where it failed, as far as that can be said."""
-        for logger in loggers:
-            logger.close()
-        if not self.ranks.main:
-            return
         with suppress(CheckpointError) if status == "failed" else nullcontext():
             run.note(status=status, **({"trained": run.weights} if self._better else {}))
             run.tabulate()
 
-    def _finish(self, run: Run) -> None:
+    def _finish(self, run: Run, loggers: Sequence[Logger]) -> None:
         """The test bound of the best model, the table of metrics, and the pictures; and of which weights they are."""
         weights, device = run.weights, self.trainer.device
         model = run.model.to(device)
         test = Batches(self.data.test, self.options.batch_size, device=device)
         terms = bound(model, test, seed=self.options.seed)
-        run.log({"epoch": self.trainer.epoch, "step": self.trainer.steps, "split": "test", **terms})
+        row = {"epoch": self.trainer.epoch, "step": self.trainer.steps, "split": "test", **terms}
+        run.log(row)
+        for logger in loggers:
+            logger.log(row)
         run.note(tested=weights)
         run.tabulate()
         shown = self.data.test.take(some(len(self.data.test), 50))

@@ -163,6 +163,8 @@ class Run:
         try:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise CheckpointError(f"{self.path / 'metrics.jsonl'} cannot be written: {error.strerror}") from None
 

@@ -119,6 +119,7 @@ def train(
 
 def resume(
     run: Annotated[str, typer.Argument(help="A run, or latest.")],
+    data_root: Annotated[str | None, typer.Option(help="Where data sets are.  [default: as before]")] = None,
     threads: Annotated[int | None, typer.Option(help="Of the CPU.  [default: as before]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: as before]")] = None,
     save_every: SaveEvery = 10.0,
@@ -133,6 +134,7 @@ def resume(
 
     continued = resume_run(
         run_folder(run),
+        data_root=data_root,
         threads=threads,
         device=device,
         progress=not quiet,

@@ -158,17 +158,21 @@ def train(folder: Path, loss: str, given: dict[str, Any]) -> None:
 
 
 def stopped(folder: Path, strategy: str, stops: list[int]) -> None:
-    """Leave in files the validation terms of a run with batch norm, and those of runs that were stopped and continued."""
+    """Leave in files the validation terms and weights of a run with batch norm, and of some that were stopped and went on."""
     options = TrainingOptions(epochs=4, lr=1e-2, precision="fp32", strategy=strategy)
     with joined(options) as ranks:
         found = {}
         for stop in (None, *stops):
-            first = trainer("normed", options, ranks)
-            reports = list(until(first, stop, ranks))
+            last = trainer("normed", options, ranks)
+            reports = list(until(last, stop, ranks))
             if stop:
-                second = trainer("normed", options, ranks)
-                reports += goes_on(second, kept(first, folder / str(stop), ranks), ranks)
-            found[str(stop)] = [report.terms for report in reports if not report.partial and report.split == "validation"]
+                state = kept(last, folder / str(stop), ranks)
+                last = trainer("normed", options, ranks)
+                reports += goes_on(last, state, ranks)
+            terms = [report.terms for report in reports if not report.partial and report.split == "validation"]
+            weights = {name: tensor.flatten().tolist() for name, tensor in last.state()[0].items() if name.startswith("step.")}
+            found[str(stop)] = {"terms": terms, "weights": weights if ranks.main else {}}
+            last.leave()
         (folder / f"{ranks.rank}.json").write_text(json.dumps(found))
 
 

@@ -92,7 +92,10 @@ class Gradients:
         with self.turns():
             if alone:  # others must not want gradients when it is wrapped, which waits for those that do
                 self._give_turn(next(iter(self.players)))
-            self._plain = self._ranks.wrapped(self._step, lambda: alone and self._reaches_all(*batch()))
+            reached = not self._ranks.sharded and alone and self._reaches_all(*batch())
+            self._plain = self._ranks.wrapped(self._step, reached)
+            if reached:
+                self._order_buckets(*batch())
         parameters = dict(self._step.named_parameters())
         self.players = {player: [parameters[name] for name in own] for player, own in owned.items()}
 
@@ -102,6 +105,17 @@ class Gradients:
         with drawing(0, x.device):
             step(x, y, next(iter(self.players))).loss.backward()
         return all(p.grad is not None for p in step.parameters() if p.requires_grad)
+
+    def _order_buckets(self, x: Tensor, y: Tensor | None) -> None:
+        """A pass that counts for nothing, after which DDP exchanges gradients in the order in which they are ready: from the
+        first step on then, and from the first after a resume, so that they add up alike."""
+        before = [buffer.clone() for buffer in self._step.buffers()]
+        with drawing(0, x.device):
+            self._plain(x, y, next(iter(self.players))).loss.backward()
+        for buffer, value in zip(self._step.buffers(), before, strict=True):
+            buffer.copy_(value)
+        for parameter in self._step.parameters():
+            parameter.grad = None
 
     def _give_turn(self, player: str) -> None:
         """Only the parameters of the player whose turn it is gather gradients, so that no player moves another's."""

@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -26,10 +26,12 @@ class Ranks:
     Attributes:
         rank: the number of this process.
         size: how many there are.
+        sharded: whether each has a shard of the model.
     """
 
     rank = 0
     size = 1
+    sharded = False
 
     def device(self, wanted: str) -> torch.device:
         """The device of this process where people said which they want."""
@@ -45,7 +47,7 @@ class Ranks:
         """A block that the main process goes through before the others."""
         yield
 
-    def wrapped(self, step: Step, reached: Callable[[], bool]) -> nn.Module:
+    def wrapped(self, step: Step, reached: bool) -> nn.Module:
         """The module to call in place of `step`, whose gradients are means over all ranks.
 
         Args:
@@ -124,8 +126,8 @@ class Distributed(Ranks):
     def __init__(self, options: TrainingOptions) -> None:
         from accelerate.state import PartialState
 
-        self._sharded = options.strategy == "fsdp"
-        if fsdp_asked() and not self._sharded:
+        self.sharded = options.strategy == "fsdp"
+        if fsdp_asked() and not self.sharded:
             raise ConfigError("the run is one of strategy ddp: launch it without accelerate's FSDP (--use_fsdp)")
         ours = not torch.distributed.is_initialized()
         on_cpu = torch.device("cpu" if options.device == "auto" else options.device).type == "cpu"
@@ -146,8 +148,8 @@ class Distributed(Ranks):
         with self._state.main_process_first():
             yield
 
-    def wrapped(self, step: Step, reached: Callable[[], bool]) -> nn.Module:
-        if self._sharded:
+    def wrapped(self, step: Step, reached: bool) -> nn.Module:
+        if self.sharded:
             from torch.distributed.fsdp import fully_shard
 
             for module in (step.model.encoder, step.model.decoder, step):  # in place; the last has all that is left
@@ -157,7 +159,7 @@ class Distributed(Ranks):
             return step
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        how = DistributedDataParallelKwargs(find_unused_parameters=not reached())
+        how = DistributedDataParallelKwargs(find_unused_parameters=not reached)
         cpu = self._state.device.type == "cpu"
         self._accelerator = Accelerator(mixed_precision="no", cpu=cpu, kwargs_handlers=[how])  # autocast is of our own
         wrapped: nn.Module = self._accelerator.prepare_model(step)
@@ -165,7 +167,7 @@ class Distributed(Ranks):
 
     @contextmanager
     def no_sync(self, step: Any) -> Iterator[None]:
-        if self._sharded:
+        if self.sharded:
             step.set_requires_gradient_sync(False)
             yield
             step.set_requires_gradient_sync(True)
@@ -178,13 +180,13 @@ class Distributed(Ranks):
             torch.distributed.broadcast(buffer, 0)
 
     def backward(self, loss: Tensor) -> None:
-        if self._sharded:
+        if self.sharded:
             loss.backward()
         else:
             self._accelerator.backward(loss)
 
     def norm(self, parameters: list[nn.Parameter], most: float | None) -> Tensor:
-        if self._sharded:
+        if self.sharded:
             sharded: Any = super().norm(parameters, most)
             found: Tensor = sharded.full_tensor()
             return found
@@ -193,7 +195,7 @@ class Distributed(Ranks):
 
     @contextmanager
     def gathered(self, step: Any) -> Iterator[None]:
-        if not self._sharded:
+        if not self.sharded:
             yield
             return
         from torch.distributed.fsdp import FSDPModule
@@ -209,7 +211,7 @@ class Distributed(Ranks):
             module.set_reshard_after_forward(module is not step, recurse=False)
 
     def full(self, tensor: Tensor) -> Tensor:
-        if not self._sharded:
+        if not self.sharded:
             return tensor
         from torch.distributed.tensor import DTensor
 
@@ -219,7 +221,7 @@ class Distributed(Ranks):
         return full.cpu() if self.main else full.new_empty(0)
 
     def shard(self, full: Tensor, like: Tensor) -> Tensor:
-        if not self._sharded:
+        if not self.sharded:
             return super().shard(full, like)
         from torch.distributed.tensor import DTensor, distribute_tensor
 

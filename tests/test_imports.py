@@ -76,8 +76,9 @@ ALLOWED = {
     "choices": "blocks parts step trace training",
     "ranks": "blocks launch step training",
     "gradients": "blocks choices ranks step trace",
-    "trainer": "model parts evaluation data.batches blocks choices gradients optimizers ranks schedules step tally training "
-    "validating",
+    "trainer": "model parts evaluation data.batches blocks choices gradients memory optimizers ranks schedules step tally "
+    "training validating",
+    "memory": "",
     "optimizers": "",
     "validating": "blocks evaluation gradients ranks step tally trace",
     "tally": "",

@@ -16,6 +16,7 @@ from vaekit.data.batches import Batches
 from vaekit.errors import ConfigError, TrainingError
 from vaekit.evaluation import bound, placed
 from vaekit.gradients import Gradients, pieces
+from vaekit.memory import keep_freed
 from vaekit.model import VAE
 from vaekit.optimizers import OPTIMIZERS, Optimizer
 from vaekit.parts import Loss
@@ -130,6 +131,7 @@ class Trainer:
 
     def run(self, batches: Iterable[Any], validation: Iterable[Any] | None = None, every: float = math.inf) -> Iterator[Report]:
         """Train from where it stands to the last epoch, with a Report at least every `every` seconds."""
+        keep_freed()
         self.settle(batches)
         assert self._gradients is not None
         with self._gradients.turns():

@@ -251,6 +251,11 @@ def test_listings() -> None:
         (["train"], 2, "no data: give the name of a data set, arrays, or a recipe"),
         (["train", "data=digits"], 2, "the data set is named alone: vaekit train digits"),
         (["train", "digits", "--device", "meta"], 2, "give auto, cpu, cuda"),
+        (["train", "digits", "--device", "cdua"], 2, "error: no device 'cdua': give auto, cpu, cuda, cuda:1, mps or xpu\n"),
+        (["train", "digits", "--device", "cuda:99"], 2, "error: no device 'cuda:99' here, where there is cpu"),
+        (["train", "digits", "--memory-format", "none"], 2, "error: training: --memory-format: input should be 'auto'"),
+        (["train", "digits", "--early-stop", "2", "--select", "last"], 2, "error: training: --early-stop waits for a better"),
+        (["train", "digits", "--save-every", "0"], 2, "error: --save-every is 0.0: seconds are wanted"),
         (["train", "digits", "mnist"], 2, "two data sets: 'digits' and 'mnist'"),
         (["train", "digits", "encodr=lstm"], 2, "nothing is called 'encodr'; did you mean 'encoder'?"),
         (["train", "digits", "epochs=3"], 2, "'epochs' is an option: --epochs 3"),
@@ -282,6 +287,46 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(
     told = capsys.readouterr().err
     assert said in told
     assert "Traceback" not in told
+    assert "http" not in told
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["recipes", "--json"]], ids=" ".join)
+def test_an_output_that_takes_nothing_is_one_line_and_a_pipe_that_was_closed_none(arguments: list[str], buffered: bool) -> None:
+    how = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    ours, theirs = os.pipe()
+    os.close(ours)
+    said = "error: the output cannot be written: No space left on device\n"
+    for output, told in ((os.open("/dev/full", os.O_WRONLY), said), (theirs, "")):
+        command = [sys.executable, "-m", "vaekit", *arguments]
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False, env=how)
+        os.close(output)
+        assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_nobody_to_tell_of_an_error_leaves_its_exit_code() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "vaekit", "train", "two", "sets"], stderr=full, check=False)
+    assert done.returncode == 2
+
+
+def test_a_vaekit_that_the_shell_does_not_find_is_called_as_it_was(tmp_path: Path, monkeypatch) -> None:
+    from vaekit.cli import show
+
+    program = tmp_path / "bin" / "vaekit"
+    program.parent.mkdir()
+    program.touch(0o755)
+    for path, typed, called in (
+        ("", str(program), str(program)),
+        ("", "bin/vaekit", "bin/vaekit"),
+        (str(program.parent), str(program), "vaekit"),
+        ("", "-c", "vaekit"),
+        ("", "/somewhere/vaekit/__main__.py", "python -m vaekit"),
+    ):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PATH", path)
+        monkeypatch.setattr(sys, "argv", [typed])
+        assert show.command() == called
 
 
 def test_arguments_are_told_apart() -> None:

@@ -84,6 +84,13 @@ def test_files(tmp_path) -> None:
         assert curves.width > 1000
 
 
+def test_curves_of_no_epoch_have_no_legend() -> None:
+    for rows in ([], [{"epoch": 1, "split": "test", "nelbo": 9.0}]):
+        assert all(axes.get_legend() is None for axes in figures.curves_of(rows).axes)
+    rows = [{"epoch": 1, "split": "train", "nelbo": 9.0}]
+    assert [text.get_text() for text in figures.curves_of(rows).axes[0].get_legend().get_texts()] == ["train"]
+
+
 def pixels(figure) -> np.ndarray:
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()

@@ -83,7 +83,7 @@ ALLOWED = {
     "validating": "blocks evaluation gradients ranks step tally trace",
     "tally": "",
     "training": "",
-    "checkpoint": "strictjson",
+    "checkpoint": "files strictjson",
     "figures": "model figures.charts figures.codes figures.labelled figures.pixels figures.posteriors figures.shifts "
     "figures.strips",
     "figures.pixels": "shapes",

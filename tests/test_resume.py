@@ -612,6 +612,7 @@ HARM = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the newest checkpoint cannot be read")
 @pytest.mark.parametrize("harm", HARM)
 def test_a_newest_checkpoint_that_is_damaged_makes_way_for_the_one_before(
     harm: str, parent: Parent, whole: Path, broken: Path

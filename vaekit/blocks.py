@@ -10,7 +10,7 @@ from threading import RLock
 import torch
 from torch import nn
 
-from vaekit.errors import ConfigError
+from vaekit.errors import ConfigError, short
 from vaekit.shapes import Shape
 
 DRAWING = RLock()
@@ -107,11 +107,14 @@ def find_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
+        raise ConfigError(f"no device {name!r}: give auto, cpu, cuda, cuda:1, mps or xpu")
     try:
         found = torch.device(name)
-        if found.type not in ("cpu", "cuda", "mps", "xpu"):
-            raise ConfigError(f"no device {name!r}: give auto, cpu, cuda, cuda:1, mps or xpu")
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"no device {name!r} here: {str(error).splitlines()[0][:160]}") from None
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        there = ["cpu", *(f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count()) if accelerator)]
+        why = str(error).partition("\n")[0].partition(". ")[0]  # further on are addresses of drivers
+        raise ConfigError(f"no device {name!r} here, where there is {', '.join(there)} ({short(why)})") from None
     return found

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from vaekit import strictjson
 from vaekit.errors import CheckpointError
+from vaekit.files import flush
 
 _TENSORS, _PROGRESS = "state.safetensors", "state.json"
 _DIGEST = "sha256"
@@ -66,13 +68,14 @@ def write(folder: Path, state: State) -> Path:
         for old in folder.glob(".*"):  # of a process that was killed
             shutil.rmtree(old, ignore_errors=True)
         partial.mkdir(parents=True)
+        flush(folder.parent)
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial / _TENSORS)
         told = {**progress, _DIGEST: _digest(partial / _TENSORS)}
         (partial / _PROGRESS).write_text(json.dumps(told), encoding="utf-8")
         for path in (*partial.iterdir(), partial):
-            _flush(path)
+            flush(path)
         partial.rename(final)
-        _flush(folder)
+        flush(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"no checkpoint could be written to {folder}: {error}") from None
@@ -84,12 +87,12 @@ def write(folder: Path, state: State) -> Path:
 
 
 def read(folder: Path) -> State | None:
-    """The newest state that can be read; None where there is none at all.
+    """The newest state that can be read, with a warning where a newer one cannot be; None where there is none at all.
 
     Raises:
         CheckpointError: where there are some but none can be read.
     """
-    wrong = ""
+    damaged: list[str] = []
     for path in reversed(_found(folder)):
         try:
             progress = strictjson.loads((path / _PROGRESS).read_bytes())
@@ -97,25 +100,24 @@ def read(folder: Path) -> State | None:
                 raise ValueError("an object is wanted")
             if progress.pop(_DIGEST, None) != _digest(path / _TENSORS):
                 raise ValueError(f"{_TENSORS} is not what was written")
-            return load_file(path / _TENSORS, backend="pread"), progress
+            tensors = load_file(path / _TENSORS, backend="pread")
         except (OSError, ValueError, SafetensorError) as error:
-            wrong = f"{path}: {error}"
-    if wrong:
-        raise CheckpointError(f"no checkpoint under {folder} can be read ({wrong})")
+            damaged.append(f"{path}: {error}")
+            continue
+        if damaged:
+            warnings.warn(f"the newest checkpoint cannot be read ({damaged[0]}): {path} takes its place", stacklevel=2)
+        return tensors, progress
+    if damaged:
+        raise CheckpointError(
+            f"no checkpoint under {folder} can be read ({len(damaged)} damaged, the newest is {damaged[0]}): "
+            f"delete that folder, and `vaekit resume {folder.parent}` begins again from the seed"
+        )
     return None
 
 
 def is_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether all that they hold is."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(path: Path) -> str:

@@ -4,8 +4,8 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, Self
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from vaekit.training import Report
 
@@ -32,13 +32,9 @@ class Progress(Protocol):
 
 def choose(wanted: bool, epochs: int) -> Progress:
     """Nothing unless it is wanted; a bar where standard error is a terminal, lines elsewhere."""
-    if not wanted:
+    if not wanted or sys.stderr is None:
         return _Silent()
-    if not sys.stderr.isatty():
-        return _Lines(epochs)
-    from rich.console import Console  # here, because importing it draws from the user's random numbers
-
-    return _Bars(Console(stderr=True), epochs)
+    return _Bars(_console(), epochs) if sys.stderr.isatty() else _Lines(epochs)
 
 
 @contextmanager
@@ -50,14 +46,13 @@ def counting(what: str, total: int, wanted: bool = True) -> Iterator[Callable[[i
         total: of them.
         wanted: whether to say anything.
     """
-    if not wanted:
+    if not wanted or sys.stderr is None:
         yield lambda done: None
         return
     if sys.stderr.isatty():
-        from rich.console import Console
         from rich.progress import Progress as Bar
 
-        with Bar(console=Console(stderr=True), transient=True) as bar:
+        with Bar(console=_console(), transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda done: bar.update(task, completed=done)
         return
@@ -75,8 +70,38 @@ def counting(what: str, total: int, wanted: bool = True) -> Iterator[Callable[[i
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+class _Unheard:
+    """A stream that may take nothing, as that of a terminal that was closed, which is no reason to stop what is going on.
+
+    Args:
+        stream: to write to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _console() -> "Console":
+    from rich.console import Console  # here, because importing it draws from the user's random numbers
+
+    return Console(file=_Unheard(sys.stderr))  # type: ignore[arg-type]
+
+
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 (the one place that talks to people while something takes long)
+    with suppress(OSError):  # as in _Unheard
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 (the one place that talks to people while something takes long)
 
 
 class _Silent:
@@ -120,15 +145,17 @@ class _Bars(_Silent):
     def __enter__(self) -> Self:
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
 
         self.bar = Bar(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=min(24, self.console.width // 6)),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[terms]}"),
+            TextColumn("{task.fields[terms]}", table_column=Column(no_wrap=True, ratio=1)),  # cut where there is no room
             console=self.console,
+            expand=True,
         )
         self.task = self.bar.add_task("", total=self.epochs, terms="")
         self.bar.start()

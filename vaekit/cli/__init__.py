@@ -4,13 +4,28 @@ Results go to standard output, progress and messages to standard error. Exit cod
 config is wrong; 130 stopped by Ctrl-C.
 """
 
+import errno
+import os
 import sys
 import warnings
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, TextIO
 
 import typer
 
-from vaekit.cli import authoring, catalog, checking, evaluating, models, pictures, reproducing, sharing, sweeping, training
+from vaekit.cli import (
+    authoring,
+    catalog,
+    checking,
+    evaluating,
+    models,
+    overrides,
+    pictures,
+    reproducing,
+    sharing,
+    sweeping,
+    training,
+)
 from vaekit.cli.commands import Commands
 from vaekit.errors import ConfigError, ShapeError, UnknownPart, VaekitError
 from vaekit.launch import speaks
@@ -71,10 +86,35 @@ def main() -> None:
     except VaekitError as error:
         asked_wrongly = isinstance(error, ConfigError | UnknownPart | ShapeError)
         if speaks() or not asked_wrongly:  # which every rank of a job is
-            typer.echo(f"error: {error}", err=True)
+            _complain(overrides.as_typed(str(error)))
         sys.exit(2 if asked_wrongly else 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        _complain(f"the output cannot be written: {error.strerror}")
+        _let_go(sys.stdout)
+        sys.exit(1)
+    finally:
+        _let_go(sys.stderr)
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):
+        typer.echo(f"error: {text}", err=True)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Where a stream takes nothing more, forget what it has not taken, which Python would try to write at the end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,5 +1,6 @@
 """`part.option=value` on the command line."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,14 @@ def training(milestones: str | None, **given: Any) -> dict[str, Any]:
     """The options of training that were given, by their names in the library."""
     found = {**given, "milestones": None if milestones is None else several(milestones)}
     return {option: value for option, value in found.items() if value is not None}
+
+
+def as_typed(said: str) -> str:
+    """What the library says of options of training, with `--batch-size` for batch_size, as it is typed here."""
+    if not said.startswith(("training: ", "save_every ")):
+        return said
+    names = "|".join(option.replace("-", "_") for option in (*TRAINING, "save-every") if "-" in option)
+    return re.sub(rf"\b({names})\b", lambda found: f"--{found[0].replace('_', '-')}", said)
 
 
 def value_of(text: str) -> Any:

@@ -27,11 +27,11 @@ def document(value: Any) -> None:
 
 
 def command() -> str:
-    """How this command is called here: `vaekit` where the shell finds it, else the way to it."""
+    """How this command is called here: `vaekit` where the shell finds it, else the way to it that was typed."""
     if Path(sys.argv[0]).name == "__main__.py":
         return "python -m vaekit"
     if not Path(sys.argv[0]).is_file():
         return "vaekit"
     found = shutil.which("vaekit")
     here = os.path.realpath(sys.argv[0])
-    return "vaekit" if found and os.path.realpath(found) == here else os.path.relpath(sys.argv[0])
+    return "vaekit" if found and os.path.realpath(found) == here else sys.argv[0]

@@ -56,7 +56,8 @@ def curves_of(rows: Sequence[dict[str, Any]]) -> "Figure":
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
     figure.axes[0].set_ylabel("nats per example")
-    figure.axes[0].legend()
+    if figure.axes[0].lines:
+        figure.axes[0].legend()
     return figure
 
 

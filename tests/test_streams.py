@@ -4,10 +4,13 @@ import gc
 import io
 import json
 import os
+import re
 import signal
 import sys
 import tarfile
+import textwrap
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ import vaekit
 import vaekit.testing
 from vaekit import ConfigError, DataError, HubError, registry
 from vaekit.ambient import Ambient
+from vaekit.builtin import hub_pieces, hub_sets
 from vaekit.builtin.hub_errors import explained
 from vaekit.data import streamed
 from vaekit.data.batches import Batches
@@ -81,8 +85,9 @@ class Numbered:
 
     source = "numbers"
 
-    def __init__(self, *lengths, classes=0, size=4):
-        self.lengths, self.classes, self.n = lengths, classes, size
+    def __init__(self, *lengths, classes=0, size=4, seeks=True):
+        self.lengths, self.classes, self.n, self.seeks = lengths, classes, size, seeks
+        self.stored = sum(lengths) * size * 4
         self.asked, self.given, self.lock = [], 0, threading.Lock()
 
     def rows(self, shard, start):
@@ -126,7 +131,7 @@ class TestPlans:
         every = [(s.shard, i) for s in spans for i in range(s.start, s.stop)]
         parts = [part(spans, a, b) for a, b in ((0, 11), (11, 11), (11, 40), (40, 48))]
         assert [(s.shard, i) for some in parts for s in some for i in range(s.start, s.stop)] == every
-        found = list(windows(spans, 10))
+        found = list(windows(spans, 10, 4))
         assert all(size(window) <= 10 for window in found)
         assert sorted((s.shard, i) for window in found for s in window for i in range(s.start, s.stop)) == every
 
@@ -148,9 +153,32 @@ class TestOrder:
         assert orders[0] != flat(epoch(self.batches(seed=1)))
         assert len(batches) == 13
 
-    def test_shards_are_mixed(self):
-        first = flat(epoch(self.batches(Numbered(*[100] * 8))))[:40]
-        assert len({number // 100 for number in first}) == 4
+    @pytest.mark.parametrize("seeks", [True, False])
+    def test_shards_are_mixed(self, seeks):
+        first = flat(epoch(self.batches(Numbered(*[100] * 8, seeks=seeks))))[:40]
+        assert len({number // 100 for number in first}) >= 4
+
+    def test_parts_of_one_shard_are_mixed(self):
+        data = load(Raw({"train": Examples.streamed(Numbered(1000))}), DataOptions(validation=100, test=100))
+        for held in (data.validation.x, data.test.x):
+            assert {int(number) // 100 for number in held[:, 0]} == set(range(10))
+        batches = Batches(data.train, 40, shuffle=True)
+        orders = [epoch(batches, number) for number in range(2)]
+        assert sorted(flat(orders[0])) == sorted(flat(orders[1])) == sorted(epoch(Batches(data.train, 800))[0])
+        assert orders[0] != orders[1]
+        for order in orders:
+            assert sum(len({number // 100 for number in batch}) for batch in order) / len(order) >= 7
+        assert epoch(batches, 1, 11) == orders[1][11:]
+        shares = [flat(epoch(Batches(data.train, 40, shuffle=True, share=(rank, 3)))) for rank in range(3)]
+        assert len({*flat(shares)}) == len(flat(shares)) == 800
+
+    def test_a_shard_that_is_read_from_its_start_is_read_once(self):
+        shards = Numbered(1000, seeks=False)
+        data = load(Raw({"train": Examples.streamed(shards)}), DataOptions(validation=100, test=100))
+        assert {int(number) // 100 for number in data.test.x[:, 0]} == set(range(10))
+        shards.asked.clear()
+        assert len(flat(epoch(Batches(data.train, 40, shuffle=True)))) == 800
+        assert len(shards.asked) == 1
 
     @pytest.mark.parametrize("position", [0, 1, 5, 12, 13])
     @pytest.mark.parametrize("ranks", [1, 3])
@@ -203,6 +231,39 @@ class TestOrder:
             assert shards.given - taken <= 2 * 40 + 40 + most + 8
         assert taken == 4000
 
+    @pytest.mark.parametrize("told", [0, 1])
+    def test_what_is_read_ahead_is_bounded_in_bytes(self, told, monkeypatch):
+        """Tiny examples first, then large ones: whatever size is expected, no more than two windows are held."""
+        budget, large = 2**16, 5_000
+        monkeypatch.setattr(streamed, "WINDOW", budget)
+        monkeypatch.setattr(streamed, "AHEAD", 30)  # one example
+        out, lock = {"bytes": 0, "most": 0}, threading.RLock()
+
+        class Counted(bytes):
+            def __new__(cls, content):
+                with lock:
+                    out["bytes"] += len(content)
+                    out["most"] = max(out["most"], out["bytes"])
+                return super().__new__(cls, content)
+
+            def __del__(self):
+                with lock:
+                    out["bytes"] -= len(self)
+
+        class Uneven(Numbered):
+            def rows(self, shard, start):
+                for index in range(start, self.lengths[shard]):
+                    yield Counted(png(GREY[index % 240])["bytes"] + bytes(large if index >= 64 else 0)), index
+
+        shards = Uneven(400, 400, classes=400)
+        shards.stored = told * 800 * large
+        batches = Batches(Examples.streamed(shards), 16, shuffle=True)
+        whole = [y.tolist() for _, y in batches]
+        assert out["most"] <= 2 * budget + 10 * large
+        assert sorted(flat(whole)) == sorted([*range(400), *range(400)])
+        for position in (1, 3, 20, 49):
+            assert [y.tolist() for _, y in batches.after(position)] == whole[position:]
+
     def test_few_are_decoded_ahead(self, monkeypatch):
         counts = {"decoded": 0, "most": 0}
         real, lock = Stream.decoded, threading.Lock()
@@ -213,7 +274,7 @@ class TestOrder:
             return real(self, row)
 
         monkeypatch.setattr(Stream, "decoded", counted)
-        monkeypatch.setattr(Stream, "workers", 2)
+        monkeypatch.setattr(streamed, "WORKERS", 2)
         taken = 0
         for x, _ in self.batches(Numbered(400, 400), size=10):
             taken += len(x)
@@ -228,6 +289,51 @@ class TestOrder:
             break
         gc.collect()
         assert threading.active_count() == threads
+
+    def test_closing_does_not_wait_for_a_source_that_is_silent(self):
+        wake = threading.Event()
+
+        class Silent(Numbered):
+            def rows(self, shard, start):
+                for row in super().rows(shard, start):
+                    if self.given > 130:
+                        wake.wait(60)
+                    yield row
+
+        batches = iter(self.batches(Silent(1000)))
+        next(batches)
+        began = time.monotonic()
+        batches.close()
+        assert time.monotonic() - began < 2
+        wake.set()
+
+    def test_a_process_ends_whose_source_is_silent(self, python):
+        code = """
+            import signal, threading, time
+            import numpy as np
+            from vaekit.data.batches import Batches
+            from vaekit.data.catalog import Examples
+
+            class Silent:
+                source, classes, seeks, lengths, stored = "nothing", 0, True, [1000], 16_000
+
+                def rows(self, shard, start):
+                    yield np.zeros(4, np.float32), None
+                    time.sleep(0 if threading.current_thread() is threading.main_thread() else 600)
+
+                def place(self, shard, index):
+                    return f"number {index}"
+
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            try:
+                next(iter(Batches(Examples.streamed(Silent()), 8)))
+            except KeyboardInterrupt:
+                print("stopped")
+        """
+        said = python(textwrap.dedent(code))
+        assert said.strip() == "stopped"
 
     def test_examples_by_number(self):
         examples = Examples.streamed(Numbered(30, 50, 20, classes=3))
@@ -302,6 +408,8 @@ class TestOrder:
 class TestFolders:
     def test_splits_are_cut_and_the_train_split_is_never_held(self, folder):
         data = load(f"hf:{folder}")
+        assert data.source == f"hf:{folder}"
+        assert load(data.train.x.held()).source is None
         assert [len(getattr(data, split)) for split in SPLITS] == [195, 21, 24]
         assert isinstance(data.train.x, Stream)
         assert isinstance(data.test.x, torch.Tensor)
@@ -439,6 +547,74 @@ class TestFolders:
         pairs = list(Batches(data.train, 9, shuffle=True))
         assert [i % 2 for x, _ in pairs for i in ids(x)] == torch.cat([y for _, y in pairs]).tolist()
 
+    @pytest.mark.parametrize("form", ["jsonl", "parquet", "tar", "png"])
+    def test_one_file_sorted_by_class(self, form, tmp_path, monkeypatch):
+        """Every class is in every split, and batches are mixed, though only some tenth of the set is in a window."""
+        monkeypatch.setattr(hub_pieces, "_LEAST", 1000)
+        images = np.arange(600, dtype=np.int64).view(np.uint8).reshape(600, 2, 4)
+        labels = [i // 60 for i in range(600)]
+        if form == "jsonl":
+            lines = [
+                json.dumps({"x": (image / 255).ravel().tolist(), "label": y}) for image, y in zip(images, labels, strict=True)
+            ]
+            (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n" * 50)
+        elif form == "parquet":
+            features = {"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)}
+            write(tmp_path, "train", {"image": [png(image) for image in images], "label": labels}, features, rows=600)
+        elif form == "tar":
+            with tarfile.open(tmp_path / "train.tar", "w") as archive:
+                for i, (image, y) in enumerate(zip(images, labels, strict=True)):
+                    for suffix, content in (("png", png(image)["bytes"]), ("cls", str(y).encode())):
+                        info = tarfile.TarInfo(f"{i:03}.{suffix}")
+                        info.size = len(content)
+                        archive.addfile(info, io.BytesIO(content))
+        else:
+            for i, (image, y) in enumerate(zip(images, labels, strict=True)):
+                (tmp_path / f"class-{y}").mkdir(exist_ok=True)
+                (tmp_path / f"class-{y}" / f"{i}.png").write_bytes(png(image)["bytes"])
+        data = load(f"hf:{tmp_path}", DataOptions(validation=60, test=60))
+        monkeypatch.setattr(streamed, "WINDOW", 60 * data.train.x.stored)
+        assert all(set(part.y.tolist()) == set(range(10)) for part in (data.validation, data.test))
+        batches = Batches(data.train, 32, shuffle=True)
+        found = [(x, y) for x, y in batches]
+        assert sum(len(y.unique()) for _, y in found) / len(found) >= 6
+        whole = torch.cat([x.flatten(1) for x, _ in found])
+        numbers = (whole * 255).round().to(torch.uint8).numpy().copy().view(np.int64).ravel().tolist()
+        assert len({*numbers}) == 480
+        assert [number // 60 for number in numbers] == torch.cat([y for _, y in found]).tolist()
+        again = [x for x, _ in batches.after(7)]
+        assert all(torch.equal(one, other) for one, (other, _) in zip(again, found[7:], strict=True))
+
+    @pytest.mark.parametrize("indent", [1, None])
+    def test_json_that_is_not_in_lines_is_read_whole(self, indent, tmp_path, monkeypatch):
+        monkeypatch.setattr(hub_pieces, "_LEAST", 100)
+        rows = [{"x": [i / 60, 0.5], "label": i % 2} for i in range(60)]
+        (tmp_path / "train.json").write_text(json.dumps(rows, indent=indent))
+        assert len(load(f"hf:{tmp_path}").train) == 49
+
+    def test_a_file_is_named_by_its_path(self, tmp_path):
+        for i in range(40):
+            (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+            (tmp_path / "ab"[i % 2] / f"{i}.png").write_bytes(png(GREY[i])["bytes"] if i != 17 else b"\x89PNG no")
+        with pytest.raises(DataError, match=r"/b/17\.png is not a readable image"):
+            [list(Batches(getattr(load(f"hf:{tmp_path}"), split), 8)) for split in SPLITS]
+        images = [*[png(GREY[i]) for i in range(30)], {"bytes": b"\x89PNG no", "path": "cats/17.png"}]
+        folder = write(tmp_path / "parquet", "train", {"image": images}, {"image": datasets.Image()})
+        with pytest.raises(DataError, match=r"example 30 of train\.parquet \(cats/17\.png\) is not a readable image"):
+            list(Batches(load(f"hf:{folder}").train, 8))
+
+    def test_splits_share_the_memory_with_one_another_and_other_ranks(self, tmp_path, monkeypatch):
+        write_images(tmp_path, GREY[:100])
+        write_images(tmp_path, GREY[100:160], files=1, split="validation")
+        write_images(tmp_path, GREY[160:220], files=1, split="test")
+        monkeypatch.setattr("vaekit.data.catalog._memory", lambda: 4 * 30 * 120)
+        assert isinstance(load(f"hf:{tmp_path}").test.x, torch.Tensor)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+        assert isinstance(load(f"hf:{tmp_path}").test.x, Stream)
+        monkeypatch.delenv("LOCAL_WORLD_SIZE")
+        monkeypatch.setattr("vaekit.data.catalog._memory", lambda: 4 * 30 * 119)
+        assert isinstance(load(f"hf:{tmp_path}").test.x, Stream)
+
     def test_archives_are_counted(self, tmp_path):
         for i in range(2):
             with tarfile.open(tmp_path / f"train-{i}.tar", "w") as archive:
@@ -534,17 +710,39 @@ class TestTheHub:
             load(f"hf:{folder}")
 
     def test_a_set_is_streamed(self, hub, files, patient):
-        hub.put("alice/set", files, kind="datasets")
-        hub.put("alice/set", {"train.parquet": files["data/train-00001.parquet"]}, kind="datasets", branch="old")
+        commit = hub.put("alice/set", files, kind="datasets")
+        branched = hub.put("alice/set", {"train.parquet": files["data/train-00001.parquet"]}, kind="datasets", branch="old")
         data = load("hf:alice/set")
+        assert data.source == f"hf:alice/set@{commit}"
         assert data.info.classes == ("cat", "dog", "eel")
         batches = Batches(data.train, 16, shuffle=True)
         whole = [x for x, _ in batches]
         assert len(set(ids(torch.cat(whole)))) == 195
         assert all(torch.equal(a, b) for (a, _), b in zip(batches.after(5), whole[5:], strict=True))
         old = load("hf:alice/set@old")
+        assert old.source == f"hf:alice/set@{branched}"
+        hub.put("alice/set", {"train.parquet": files["data/train-00002.parquet"]}, kind="datasets", branch="old")
+        pinned = load(old.source)
+        assert (pinned.source, torch.equal(pinned.test.x, old.test.x)) == (old.source, True)
         assert {*range(80, 160)} >= set(ids(torch.cat([x for x, _ in Batches(old.train, 16)])))
-        assert not [path for path in Path(os.environ["HF_HOME"]).rglob("*") if "parquet" in path.name and path.is_file()]
+        assert not [path for path in Path(os.environ["HF_HOME"]).rglob("*") if path.suffix == ".parquet"]
+
+    def test_a_folder_of_images_is_fetched_by_the_threads_that_decode(self, hub, patient, monkeypatch):
+        names = [f"train/{'ab'[i % 2]}/{i}.png" for i in range(60)]
+        hub.put("alice/pictures", {name: png(GREY[i])["bytes"] for i, name in enumerate(names)}, kind="datasets")
+        fetching, real = set(), hub_sets.HubShards._fetch
+
+        def fetch(self, path):
+            fetching.add(threading.get_ident())
+            return real(self, path)
+
+        monkeypatch.setattr(hub_sets.HubShards, "_fetch", fetch)
+        data = load("hf:alice/pictures")
+        hub.asked()
+        found = list(Batches(data.train, 16, shuffle=True))
+        assert [i % 2 for x, _ in found for i in ids(x)] == torch.cat([y for _, y in found]).tolist()
+        assert len(fetching) > 2
+        assert sum("resolve" in asked for asked in hub.asked()) <= len(data.train) + 2
 
     def test_what_the_hub_has_not(self, hub, files, patient):
         card = "".join(f"- config_name: {name}\n  data_files: data/train-0000{i}.parquet\n" for i, name in enumerate("ab"))
@@ -564,13 +762,17 @@ class TestTheHub:
             ("alice/empty", DataError, "alice/empty holds no data files"),
             ("alice/script", DataError, "nobody's code is run"),
             ("alice/two", DataError, r"hf:alice/two:CONFIG takes one of \['a', 'b'\]"),
+            ("alice/two:c", DataError, r"has no set 'c', it holds others: hf:alice/two:CONFIG takes one of \['a', 'b'\]"),
+            ("alice/set:c", DataError, "has no set 'c', it holds one set: hf:alice/set takes it"),
             ("alice/out", DataError, "alice/out"),
         ):
             with pytest.raises(kind, match=said) as raised:
                 load(f"hf:{name}")
             assert "\n" not in str(raised.value)
             assert "127.0.0.1" not in str(raised.value)
-        assert len(load("hf:alice/two:b").train) == 65
+        two = load("hf:alice/two:b")
+        assert len(two.train) == 65
+        assert re.fullmatch("hf:alice/two:b@[0-9a-f]{40}", two.source)
 
     @pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "status", "status": 503}])
     def test_no_network(self, fault, hub, files, patient, monkeypatch):

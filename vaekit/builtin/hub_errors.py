@@ -11,17 +11,17 @@ CONVERTED = "the Hub itself makes parquet files of most sets: hf:{}@refs/convert
 
 
 @contextmanager
-def explained(name: str, revision: str | None = None) -> Iterator[None]:
+def explained(name: str, revision: str | None = None, config: str | None = None) -> Iterator[None]:
     """Turn whatever `datasets` raises into one line that says what to do, without addresses of this machine."""
     try:
         yield
     except VaekitError:
         raise
     except Exception as error:
-        raise _explanation(error, name, revision) from None
+        raise _explanation(error, name, revision, config) from None
 
 
-def _explanation(error: Exception, name: str, revision: str | None) -> VaekitError:
+def _explanation(error: Exception, name: str, revision: str | None, config: str | None) -> VaekitError:
     chain: list[BaseException] = []
     now: BaseException | None = error
     while now is not None and now not in chain:
@@ -45,6 +45,10 @@ def _explanation(error: Exception, name: str, revision: str | None) -> VaekitErr
     if "Dataset scripts" in said:
         return DataError(f"{name} is a script, and nobody's code is run; {CONVERTED.format(name)}")
     configs = re.search(r"(?:available configs|Available): (\[[^\]]*\])", said)
+    if configs and config:
+        one = re.fullmatch(r"\['([^']*)'\]", configs[1])
+        holds = f"one set: hf:{name} takes it" if one else f"others: hf:{name}:CONFIG takes one of {configs[1][:200]}"
+        return DataError(f"{name} has no set {config[:80]!r}, it holds {holds}")
     if configs:
         return DataError(f"{name} holds several sets: hf:{name}:CONFIG takes one of {configs[1][:200]}")
     if kinds & {"EmptyDatasetError", "DataFilesNotFoundError"}:

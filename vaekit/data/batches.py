@@ -1,6 +1,7 @@
 """Batches of examples: shuffled, scaled and binarised per batch, on the device."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import islice
 
 import torch
@@ -72,15 +73,16 @@ class Batches:
         """What is left of the epoch once so many batches of it are done."""
         generator = torch.Generator(self.device)
         given = self._streamed(self._x, position) if isinstance(self._x, Stream) else self._held(position)
-        for place, (stored, y) in enumerate(given, position):
-            x = stored / 255 if stored.dtype == torch.uint8 else stored.to(torch.float32)
-            if self.dynamic:
-                _, n = self.sizes(place)
-                generator.manual_seed(seed_of(self.seed, self.epoch, place, _PIXELS))
-                drawn = torch.rand(n, *x.shape[1:], generator=generator, device=self.device)[self._own(n)]
-                x = (drawn < x).to(x.dtype)
-            if len(x):
-                yield x, y
+        with closing(given):
+            for place, (stored, y) in enumerate(given, position):
+                x = stored / 255 if stored.dtype == torch.uint8 else stored.to(torch.float32)
+                if self.dynamic:
+                    _, n = self.sizes(place)
+                    generator.manual_seed(seed_of(self.seed, self.epoch, place, _PIXELS))
+                    drawn = torch.rand(n, *x.shape[1:], generator=generator, device=self.device)[self._own(n)]
+                    x = (drawn < x).to(x.dtype)
+                if len(x):
+                    yield x, y
 
     def sizes(self, position: int) -> tuple[int, int]:
         """How many examples the batch at a place in the epoch has: those of this share, and all."""
@@ -98,13 +100,13 @@ class Batches:
             return torch.arange(self.examples)
         return torch.randperm(self.examples, generator=torch.Generator().manual_seed(seed_of(self.seed, self.epoch, _ORDER)))
 
-    def _held(self, position: int) -> Iterator[Batch]:
+    def _held(self, position: int) -> Generator[Batch, None, None]:
         """Batches as they are stored, on the device."""
         whole = self._order().split(self.size)[position : len(self)]
         for index, stored in self._stored([index[self._own(len(index))] for index in whole]):
             yield stored, None if self._y is None else self._y.index_select(0, index)
 
-    def _streamed(self, x: Stream, position: int) -> Iterator[Batch]:
+    def _streamed(self, x: Stream, position: int) -> Generator[Batch, None, None]:
         """Likewise, of a stream."""
         part, parts = self.share
         batches = [self.sizes(place)[1] for place in range(len(self))]
@@ -114,15 +116,15 @@ class Batches:
             return
         seed = seed_of(self.seed, self.epoch, _ORDER) if self.shuffle else None
         rows = x.rows(seed, start, stop, sum(own[:position]))
-        examples = ahead(x.decoded, rows, x.workers, x.far(max(own)))
-        for n in own[position:]:
-            found = list(islice(examples, n))
-            stored = torch.stack([one for one, _ in found]) if found else x.example.new_empty(0, *x.shape)
-            y = torch.tensor([label for _, label in found], dtype=torch.int64) if x.shards.classes else None
-            if self.device.type == "cuda":
-                stored, y = stored.pin_memory(), None if y is None else y.pin_memory()
-            there = stored.to(self.device, non_blocking=True)
-            yield there, None if y is None else y.to(self.device, non_blocking=True)
+        with closing(x.examples(rows, x.far(max(own)))) as examples:
+            for n in own[position:]:
+                found = list(islice(examples, n))
+                stored = torch.stack([one for one, _ in found]) if found else x.example.new_empty(0, *x.shape)
+                y = torch.tensor([label for _, label in found], dtype=torch.int64) if x.shards.classes else None
+                if self.device.type == "cuda":
+                    stored, y = stored.pin_memory(), None if y is None else y.pin_memory()
+                there = stored.to(self.device, non_blocking=True)
+                yield there, None if y is None else y.to(self.device, non_blocking=True)
 
     def _stored(self, indices: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Where the examples of each batch are, and the examples as they are stored, on the device."""
@@ -138,8 +140,9 @@ class Batches:
             found = x.index_select(0, index) if isinstance(x, Tensor) else _read(x, index)
             return found.pin_memory() if pinned else found
 
-        for index, found in zip(indices, ahead(read, indices, 1 if isinstance(x, Tensor) else x.workers), strict=True):
-            yield index.to(self.device, non_blocking=True), found.to(self.device, non_blocking=True)
+        with closing(ahead(read, indices, 1 if isinstance(x, Tensor) else x.workers)) as every:
+            for index, found in zip(indices, every, strict=True):
+                yield index.to(self.device, non_blocking=True), found.to(self.device, non_blocking=True)
 
 
 _ORDER, _PIXELS = 1, 2

@@ -22,8 +22,9 @@ class Lazy(Protocol):
     mixed: str
     """Which examples are of another shape, in words, where some are; they are brought to one size before use."""
 
-    workers: int
-    """How many threads may read at once."""
+    @property
+    def workers(self) -> int:
+        """How many threads may read at once."""
 
     @property
     def shape(self) -> Shape:
@@ -118,10 +119,12 @@ class Raw:
     Args:
         splits: `train`, and where the source has them `validation` and `test`; what is missing is cut from `train`.
         classes: the names of the classes, in the order of their numbers; the numbers themselves where none are given.
+        source: the name by which these very data are found again, where that is another than the one they were found by.
     """
 
     splits: dict[str, Examples]
     classes: tuple[str, ...] = ()
+    source: str | None = None
 
 
 def split_named(name: str) -> str:
@@ -150,8 +153,8 @@ class DataSet:
 
 
 def can_hold(n: int, example: Tensor) -> bool:
-    """Whether `n` such examples fit into a quarter of the memory."""
-    return n * example.nbytes <= _memory() / 4
+    """Whether `n` such examples fit into a quarter of the memory, or of this process' share where several train together."""
+    return n * example.nbytes <= _memory() / 4 / max(1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def _memory() -> int:

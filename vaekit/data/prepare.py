@@ -30,12 +30,15 @@ class Data:
         validation: what early stopping and the choice of the best model look at.
         test: what nothing looks at before the end.
         info: for the config.
+        source: the name by which these very data are found again, `hf:USER/NAME@COMMIT` for those of the Hub; None where they
+            were given as arrays or the like.
     """
 
     train: Examples
     validation: Examples
     test: Examples
     info: DataInfo
+    source: str | None = None
 
     @property
     def shape(self) -> Shape:
@@ -61,7 +64,9 @@ def load(source: Any, options: DataOptions | None = None, root: str | Path | Non
     """
     options = options or DataOptions()
     name, raw = read(source, data_root(root))
-    splits = {split: transform(examples, options, split) for split, examples in _split(name, raw, options).items()}
+    parts = _split(name, raw, options)
+    held = sum(len(examples) for split, examples in parts.items() if split != "train" or not isinstance(examples.x, Stream))
+    splits = {split: transform(examples, options, split, held) for split, examples in parts.items()}
     train = splits["train"]
     for split, examples in splits.items():
         if examples.shape != train.shape:
@@ -77,7 +82,8 @@ def load(source: Any, options: DataOptions | None = None, root: str | Path | Non
         grey=options.grey,
         bytes=_dtype(train) == torch.uint8,
     )
-    return Data(splits["train"], splits["validation"], splits["test"], info)
+    found = raw.source or (source if isinstance(source, str) else None)
+    return Data(splits["train"], splits["validation"], splits["test"], info, found)
 
 
 def _dtype(examples: Examples) -> torch.dtype:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,14 +16,22 @@ class Shards(Protocol):
     """Where they are from, in words."""
     classes: int
     """How many classes they are of; 0 where they have no labels."""
+    seeks: bool
+    """Whether to begin in the middle of a shard costs much less than to read what is before: then parts of a shard are
+    shuffled, and LANES[1] places read at the same time; else whole shards, and LANES[0] of them."""
 
     @property
     def lengths(self) -> Sequence[int]:
         """How many there are in each shard."""
 
+    @property
+    def stored(self) -> int:
+        """How many bytes all of them take as they are stored, about; files that the threads read that decode take none."""
+
     def rows(self, shard: int, start: int) -> Iterator[tuple[Any, int | None]]:
-        """The examples of a shard from a place in it on, not decoded yet: an image file as bytes, or an array of numbers; each
-        with its class number.
+        """The examples of a shard from a place in it on, not decoded yet, each with its class number: an array of numbers, the
+        bytes of an image file, or a pair of its name for messages and its bytes. Instead of those the pair may have a function
+        that reads them, which the threads call that decode.
 
         Raises:
             DataError: where they cannot be read.
@@ -52,8 +61,13 @@ class Row:
 
 HEADS = 32
 """From so many places, evenly apart, the examples of a split are cut: a set may be sorted by class."""
-LANES = 4
-"""Shards that are read at the same time, so that what is near in one is not near in an epoch."""
+LANES = (4, 16)
+"""Places that are read at the same time, so that what is near in a shard is not near in an epoch: where a shard is read from
+its start, and where from anywhere."""
+PARTS = 32
+"""Parts of all examples, at least, that are put into another order each epoch where shards can be read from anywhere."""
+TURN = 64
+"""Examples of a place that are read, at most, before some of the next are."""
 
 
 def size(spans: Sequence[Span]) -> int:
@@ -67,7 +81,8 @@ def whole(shards: Shards) -> tuple[Span, ...]:
 
 
 def cut(spans: Sequence[Span], n: int) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """`n` examples, the first of each of some spans, and the rest."""
+    """`n` examples from up to HEADS places, evenly apart, and the rest, both in the order of the spans."""
+    spans = _split(spans, max(1, -(-size(spans) // HEADS)))
     k = min(len(spans), HEADS)
     chosen = [i * len(spans) // k for i in range(k)]
     order = [*chosen, *(i for i in range(len(spans)) if i not in set(chosen))]
@@ -84,6 +99,16 @@ def cut(spans: Sequence[Span], n: int) -> tuple[tuple[Span, ...], tuple[Span, ..
     return head, rest
 
 
+def _split(spans: Sequence[Span], most: int) -> list[Span]:
+    """The spans in pieces of at most `most` examples, those of a span as equal as can be."""
+    pieces = []
+    for shard, start, stop in spans:
+        k = -(-(stop - start) // most)
+        bounds = [start + (stop - start) * i // k for i in range(k + 1)]
+        pieces += [Span(shard, low, high) for low, high in pairwise(bounds)]
+    return pieces
+
+
 def part(spans: Sequence[Span], start: int, stop: int) -> list[Span]:
     """The examples from `start` to `stop`, counted over all spans."""
     found, seen = [], 0
@@ -96,23 +121,60 @@ def part(spans: Sequence[Span], start: int, stop: int) -> list[Span]:
     return found
 
 
-def shuffled(spans: Sequence[Span], seed: int) -> list[Span]:
-    """The spans in another order."""
-    return [spans[i] for i in torch.randperm(len(spans), generator=torch.Generator().manual_seed(seed)).tolist()]
+def shuffled(spans: Sequence[Span], seed: int, block: int | None = None) -> list[Span]:
+    """The spans in another order; those of one block of a shard stay together, in their own.
+
+    Args:
+        spans: in rising order in each shard.
+        seed: of the order.
+        block: so many examples; a shard is one unless given.
+    """
+    blocks: dict[tuple[int, int], list[Span]] = {}
+    for shard, start, stop in spans:
+        while start < stop:
+            number = start // block if block else 0
+            until = min(stop, (number + 1) * block) if block else stop
+            blocks.setdefault((shard, number), []).append(Span(shard, start, until))
+            start = until
+    each = list(blocks.values())
+    order = torch.randperm(len(each), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [span for i in order for span in each[i]]
 
 
-def windows(spans: Sequence[Span], most: int, lanes: int = LANES) -> Iterator[list[Span]]:
-    """The spans in pieces of at most `most` examples in all (and one a lane): what is shuffled at a time."""
-    queues = [deque(spans[lane::lanes]) for lane in range(lanes)]
-    while queues := [queue for queue in queues if queue]:
-        window = []
-        for queue in queues:
-            left = max(1, most // len(queues))
-            while left and queue:
-                shard, start, stop = queue.popleft()
-                until = min(start + left, stop)
-                window.append(Span(shard, start, until))
-                left -= until - start
-                if until < stop:
-                    queue.appendleft(Span(shard, until, stop))
+def windows(spans: Sequence[Span], most: int, lanes: int) -> Iterator[list[Span]]:
+    """The spans in pieces of at most `most` examples in all: what is shuffled at a time.
+
+    Args:
+        spans: in an order in which those that follow one another in a shard are read by one lane.
+        most: examples of a window.
+        lanes: that take turns, each of at most TURN examples.
+    """
+    waiting = deque(_runs(spans))
+    active = [waiting.popleft() for _ in range(min(lanes, len(waiting)))]
+    turn = max(1, min(TURN, most // lanes))
+    window, left = [], most
+    while active:
+        for lane in active:
+            shard, start, stop = lane.popleft()
+            until = min(stop, start + turn, start + left)
+            window.append(Span(shard, start, until))
+            left -= until - start
+            if until < stop:
+                lane.appendleft(Span(shard, until, stop))
+            if not left:
+                yield window
+                window, left = [], most
+        active = [lane or waiting.popleft() for lane in active if lane or waiting]
+    if window:
         yield window
+
+
+def _runs(spans: Sequence[Span]) -> list[deque[Span]]:
+    """Spans that follow one another in a shard, together."""
+    runs: list[deque[Span]] = []
+    for span in spans:
+        if runs and runs[-1][-1].shard == span.shard and runs[-1][-1].stop <= span.start:
+            runs[-1].append(span)
+        else:
+            runs.append(deque([span]))
+    return runs

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaekit.data.ahead import ahead
 from vaekit.data.catalog import Examples, Lazy, can_hold
-from vaekit.data.streamed import Stream
+from vaekit.data.streamed import SMALL, TOGETHER, Stream
 from vaekit.errors import ConfigError, DataError
 from vaekit.options import Options
 from vaekit.shapes import Shape
@@ -48,12 +48,18 @@ class DataOptions(Options):
         return (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
 
 
-def transform(examples: Examples, options: DataOptions, split: str) -> Examples:
+def transform(examples: Examples, options: DataOptions, split: str, beside: int = 0) -> Examples:
     """The examples of one split as training sees them, but for what is drawn anew each time.
 
     Examples that are read from files are held where all fit into a quarter of the memory; else each is read once here, to
     find those that cannot be. A stream to train on is neither held nor read here. What is drawn depends on the seed, the split
     and the place of the example in it, or in a stream's source, not on that.
+
+    Args:
+        examples: as their source gives them.
+        options: what to do to them.
+        split: which one they are.
+        beside: how many examples of all splits are held where these are, if not these alone.
 
     Raises:
         ConfigError: where an option does not fit the data.
@@ -65,10 +71,10 @@ def transform(examples: Examples, options: DataOptions, split: str) -> Examples:
     if isinstance(x, Tensor):
         return replace(examples, x=_in_chunks(x, change) if change.spatial or binarize != "none" else x)
     if isinstance(x, Stream):
-        return _streamed(x.changed(change, options.grey), split)
+        return _streamed(x.changed(change, options.grey), split, beside)
     if x.mixed and options.resize is None and options.crop is None:
         raise DataError(f"{x.mixed}: images of one set are of one size; bring them to one with data.resize=64, say")
-    return replace(examples, x=_held(_Changed(x, change)))
+    return replace(examples, x=_held(_Changed(x, change), beside))
 
 
 Step = Callable[[Tensor], Tensor]
@@ -128,9 +134,9 @@ class _Changed:
         return self.change(self.lazy.read(index)[None], index)[0]
 
 
-def _streamed(x: Stream, split: str) -> Examples:
+def _streamed(x: Stream, split: str, beside: int) -> Examples:
     """Nothing of a training set is held, of the others all where they fit."""
-    return Examples(x) if split == "train" or not can_hold(len(x), x.example) else Examples(*x.held())
+    return Examples(x) if split == "train" or not can_hold(max(len(x), beside), x.example) else Examples(*x.held())
 
 
 def _in_chunks(x: Tensor, change: _Change) -> Tensor:
@@ -142,10 +148,12 @@ def _in_chunks(x: Tensor, change: _Change) -> Tensor:
     return done
 
 
-def _held(lazy: Lazy) -> Tensor | Lazy:
+def _held(lazy: Lazy, beside: int) -> Tensor | Lazy:
     first = lazy.read(0)
-    held = torch.empty(len(lazy), *first.shape, dtype=first.dtype) if can_hold(len(lazy), first) else None
-    for index, x in enumerate(ahead(lazy.read, range(len(lazy)), lazy.workers)):
+    fits = can_hold(max(len(lazy), beside), first)
+    held = torch.empty(len(lazy), *first.shape, dtype=first.dtype) if fits else None
+    together = min(TOGETHER, max(1, SMALL // first.nbytes))
+    for index, x in enumerate(ahead(lazy.read, range(len(lazy)), lazy.workers, 2 * lazy.workers * together, together)):
         if x.shape != first.shape:
             raise DataError(f"example {index} has shape {tuple(x.shape)}, the first {tuple(first.shape)}")
         if held is not None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -289,7 +290,7 @@ def existing(path: Path, recipe: recipes.Recipe) -> Run | None:
     parts = {**recipe.parts, "context": with_classes(recipe.parts.get("context"), before.data)}
     wanted = resolve(Config(data_shape=before.data_shape, **parts))
     was = _told(record["source"], resolve(before), record["data"], record["training"])
-    source = lasting(recipe.source) if isinstance(recipe.source, str) else None
+    source = _recorded(lasting(recipe.source), record["source"]) if isinstance(recipe.source, str) else None
     asked = _told(source, wanted, recipe.data, recipe.training)
     differing = [f"{what} {was.get(what)!r} there, {value!r} here" for what, value in asked.items() if was.get(what) != value]
     if differing:
@@ -297,6 +298,16 @@ def existing(path: Path, recipe: recipes.Recipe) -> Run | None:
             f"{path} is a run of something else ({'; '.join(differing)}): choose another --name or --output, or move it away"
         )
     return run
+
+
+def _recorded(source: str, before: str | None) -> str:
+    """How a run names a data set: by the commit that it was read at, where it is on the Hub and none is asked for."""
+    name, _, revision = source.partition("@")
+    known, _, commit = (before or "").partition("@")
+    return known + f"@{commit}" if name == known and commit and not _COMMIT.fullmatch(revision) else source
+
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def _changed(record: Mapping[str, Any], config: Config, job: Job) -> list[str]:

@@ -76,11 +76,11 @@ class Job:
         ranks: Ranks,
         choices: Choices | None = None,
     ) -> None:
-        self.source = lasting(source) if isinstance(source, str) else None
         self.root = None if root is None else str(Path(root).absolute())
         self.data_options, self.options, self.ranks = data_options, options, ranks
         with ranks.main_first():  # which downloads what is missing
             self.data = load_data(source, data_options, root)
+        self.source = None if self.data.source is None else lasting(self.data.source)
         if len(self.data.validation) < ranks.size:
             raise DataError(f"{len(self.data.validation)} examples to validate on cannot be shared by {ranks.size} ranks")
         self.model, self.loss = new_model(self.data, parts, options.seed)

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/training.py --data-root FOLDER [--network mlp|conv|lstm] [--pythae FOLDER] [--rounds 3]
     python tests/benchmarks/training.py --data-root FOLDER --bounds
+    python tests/benchmarks/training.py --data-root FOLDER --turns --rounds 20
 
 Each contestant runs in a fresh process of its own, all of them once a round, so that what else the machine does hits all alike.
 Ratios are taken within a round; what is printed is their median.
@@ -23,6 +24,7 @@ Steps are timed from the second epoch on.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -64,6 +66,8 @@ PARTS: dict[str, dict[str, Any]] = {
         },
     },
 }
+TURN = 100
+"""Steps of a turn."""
 PLAIN_ASKED = {"mlp": 4.0, "conv": 1.6, "lstm": 1.8}
 
 Blocks = list[tuple[int, int, int, float]]
@@ -209,7 +213,36 @@ def stamped(stamps: list[list[float]], job: Job) -> Blocks:
     return blocks
 
 
+@dataclass(frozen=True)
+class Loop:
+    """A training loop in its pieces.
+
+    Args:
+        batches: of an epoch.
+        step: on a batch.
+        score: the validation images.
+        layers: that are trained.
+    """
+
+    batches: Callable[[], Iterable[Tensor]]
+    step: Callable[[Tensor], None]
+    score: Callable[[], None]
+    layers: tuple[nn.Module, nn.Module]
+
+    def run(self, job: Job) -> dict[str, Any]:
+        import torch
+
+        blocks = trained(job, self)
+        encoder, decoder = (layers.state_dict() for layers in self.layers)
+        torch.save({"encoder": encoder, "decoder": decoder}, Path(job.folder, "model.pt"))
+        return {"saved": time.time(), "blocks": blocks, "parameters": count(*self.layers)}
+
+
 def run_plain(job: Job) -> dict[str, Any]:
+    return plain(job).run(job)
+
+
+def plain(job: Job) -> Loop:
     """The script that people begin with."""
     import torch
     from torch.nn import functional
@@ -253,19 +286,28 @@ def run_plain(job: Job) -> dict[str, Any]:
             for x, _ in loaders[1]:
                 total += loss_of(x.to(device)).item()
 
-    blocks = trained(job, lambda: (x.to(device) for x, _ in loaders[0]), step, score)
-    torch.save({"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}, Path(job.folder, "model.pt"))
-    return {"saved": time.time(), "blocks": blocks, "parameters": count(encoder, decoder)}
+    return Loop(lambda: (x.to(device) for x, _ in loaders[0]), step, score, (encoder, decoder))
 
 
 def run_hand(job: Job) -> dict[str, Any]:
+    wanted = job.contestant.split("-")
+    half = "bf16" if bfloat16(job) else "fp32"
+    return {**hand(job).run(job), "used": {"precision": half, "compile": str("compiled" in wanted)}}
+
+
+def bfloat16(job: Job) -> bool:
+    """Whether a loop by hand is to compute in it."""
+    wanted = job.contestant.split("-")
+    return "bf16" in wanted or (job.precision == "bf16" and "fp32" not in wanted)
+
+
+def hand(job: Job) -> Loop:
     """A loop as somebody writes it who knows where the time goes."""
     import torch
     from torch.nn import functional
 
     device = torch.device(job.device)
-    wanted = set(job.contestant.split("-"))
-    half = "bf16" in wanted or (job.precision == "bf16" and "fp32" not in wanted)
+    wanted, half = job.contestant.split("-"), bfloat16(job)
     train, validation = (images.to(device) for images in held(job))
     torch.manual_seed(job.seed)
     encoder, decoder = (layers.to(device) for layers in network(job.network))
@@ -304,14 +346,44 @@ def run_hand(job: Job) -> dict[str, Any]:
                 total.add_(loss_of(x))
         total.item()
 
-    blocks = trained(job, lambda: batches(train), step, score)
-    torch.save({"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}, Path(job.folder, "model.pt"))
-    return {
-        "saved": time.time(),
-        "blocks": blocks,
-        "parameters": count(encoder, decoder),
-        "used": {"precision": "bf16" if half else "fp32", "compile": str("compiled" in wanted)},
-    }
+    return Loop(lambda: batches(train), step, score, (encoder, decoder))
+
+
+def run_turns(job: Job) -> dict[str, Any]:
+    """vaekit's steps, those of a loop by hand and those of the plain script, in turns in one process: milliseconds a step."""
+    import torch
+
+    import vaekit
+    from vaekit.data.batches import Batches
+    from vaekit.data.prepare import load
+    from vaekit.trainer import Trainer
+    from vaekit.training import TrainingOptions
+
+    data = load("mnist", root=job.data_root)
+    parts = {"latent": {"name": "gaussian", "features": LATENTS}, "likelihood": "bernoulli", **PARTS[job.network]}
+    model, loss = vaekit.build(vaekit.Config(data_shape=data.shape, **parts))
+    asked = {name: value for name in ("precision", "compile") if (value := getattr(job, name))}
+    options = TrainingOptions(epochs=10**6, batch_size=job.batch_size, device=job.device, **asked)
+    trainer = Trainer(model, loss, options)
+    turn = data.train.take(torch.randperm(len(data.train))[: TURN * job.batch_size])
+    reports = trainer.run(Batches(turn, job.batch_size, shuffle=True, device=trainer.device))
+    next(reports)
+    assert trainer.choices is not None
+    loops = {"hand": hand(replace(job, contestant="hand", precision=trainer.choices.precision)), "plain": plain(job)}
+    endless = {name: itertools.chain.from_iterable(iter(loop.batches, None)) for name, loop in loops.items()}
+    wait = torch.cuda.synchronize if job.device.startswith("cuda") else lambda: None
+    times: dict[str, list[float]] = {"vaekit": [], **{name: [] for name in loops}}
+    for _ in range(1 + job.epochs):
+        for name in times:
+            begin = time.perf_counter()
+            if name == "vaekit":
+                next(reports)
+            else:
+                for x in itertools.islice(endless[name], TURN):
+                    loops[name].step(x)
+            wait()
+            times[name].append(1000 * (time.perf_counter() - begin) / TURN)
+    return {"saved": time.time(), "times": {name: found[1:] for name, found in times.items()}}
 
 
 def run_floor(job: Job) -> dict[str, Any]:
@@ -455,9 +527,7 @@ def count(*modules: nn.Module) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
-def trained(
-    job: Job, batches: Callable[[], Iterable[Tensor]], step: Callable[[Tensor], None], score: Callable[[], None]
-) -> Blocks:
+def trained(job: Job, loop: Loop) -> Blocks:
     """Train, and say how long each block of steps took."""
     import torch
 
@@ -466,8 +536,8 @@ def trained(
     for epoch in range(1, job.epochs + 1):
         images = steps = 0
         begin = time.perf_counter()
-        for x in batches():
-            step(x)
+        for x in loop.batches():
+            loop.step(x)
             images += len(x)
             steps += 1
             if steps == job.steps:
@@ -477,7 +547,7 @@ def trained(
         if steps:
             wait()
             blocks.append((epoch, images, steps, time.perf_counter() - begin))
-        score()
+        loop.score()
     return blocks
 
 
@@ -485,7 +555,7 @@ def child(path: Path) -> None:
     """Do the job that is written there, and write beside it what came of it."""
     job = Job(**json.loads(path.read_text(encoding="utf-8")))
     runs = {"vaekit": run_vaekit, "pythae": run_pythae, "plain": run_plain, "hand": run_hand, "floor": run_floor}
-    result = {**runs, "check": run_check}[job.contestant.partition("-")[0]](job)
+    result = {**runs, "check": run_check, "turns": run_turns}[job.contestant.partition("-")[0]](job)
     path.with_name("result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
@@ -678,6 +748,21 @@ def bounds(asked: argparse.Namespace, job: Job, cache: Path | None) -> list[dict
     return rows
 
 
+def turns(asked: argparse.Namespace, job: Job, cache: Path | None) -> dict[str, list[float]]:
+    """Steps in turns in one process, where what else the machine does hits all alike."""
+    result = ran(replace(job, contestant="turns", epochs=asked.rounds), asked.threads, cache)
+    if "times" not in result:
+        raise SystemExit(str(result.get("failed")))
+    times: dict[str, list[float]] = result["times"]
+    for name, found in times.items():
+        others = sorted(other / own for other, own in zip(found, times["vaekit"], strict=True))
+        print(
+            f"{name:8} {statistics.median(found):6.2f} ms a step, best {min(found):6.2f}; "
+            f"times vaekit's {statistics.median(others):.2f} ({others[0]:.2f} to {others[-1]:.2f})"
+        )
+    return times
+
+
 def say(what: str, found: str, holds: bool) -> None:
     print(f"asked: {what}; found: {found}; {'holds' if holds else 'does not hold'}")
 
@@ -740,6 +825,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bounds", action="store_true", help="compare the test bounds of fp32 and bf16 instead, a seed a round"
     )
+    parser.add_argument(
+        "--turns",
+        action="store_true",
+        help="compare steps of vaekit, hand and plain in one process instead, in turns, a round each",
+    )
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
     asked = parser.parse_args()
     for name in asked.only:
@@ -775,6 +865,8 @@ def main() -> None:
         shared = Path(cache) if asked.shared_cache else None
         if asked.bounds:
             found: dict[str, Any] = {"bounds": bounds(asked, job, shared)}
+        elif asked.turns:
+            found = {"turns": turns(asked, job, shared)}
         else:
             check(job, asked.threads)
             rounds = measured(asked, job, shared)

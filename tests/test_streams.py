@@ -20,7 +20,7 @@ from PIL import Image
 
 import vaekit
 import vaekit.testing
-from vaekit import ConfigError, DataError, HubError, registry
+from vaekit import ConfigError, DataError, HubError, fitting, recipes, registry
 from vaekit.ambient import Ambient
 from vaekit.builtin import hub_pieces, hub_sets
 from vaekit.builtin.hub_errors import explained
@@ -726,6 +726,20 @@ class TestTheHub:
         assert (pinned.source, torch.equal(pinned.test.x, old.test.x)) == (old.source, True)
         assert {*range(80, 160)} >= set(ids(torch.cat([x for x, _ in Batches(old.train, 16)])))
         assert not [path for path in Path(os.environ["HF_HOME"]).rglob("*") if path.suffix == ".parquet"]
+
+    def test_a_run_is_of_the_commit_that_it_began_with(self, hub, files, patient, tmp_path):
+        commit = hub.put("alice/set", files, kind="datasets")
+        about = {"encoder": {"hidden": [4]}, "decoder": {"hidden": [4]}, "latent": {"features": 2}}
+        run = vaekit.fit("hf:alice/set", **about, epochs=1, output=tmp_path, name="r", progress=False)
+        assert run.record["source"] == f"hf:alice/set@{commit}"
+        tested = run.tested
+        hub.put("alice/set", {"data/train-00000.parquet": files["data/train-00002.parquet"]}, kind="datasets")
+        assert vaekit.resume(run.path, progress=False).tested == tested
+        same = recipes.start(None, False).but("hf:alice/set", about, {}, {"epochs": 1})
+        assert fitting.existing(run.path, same) is not None
+        other = recipes.start(None, False).but(f"hf:alice/set@{'0' * 40}", about, {}, {"epochs": 1})
+        with pytest.raises(ConfigError, match="is a run of something else"):
+            fitting.existing(run.path, other)
 
     def test_a_folder_of_images_is_fetched_by_the_threads_that_decode(self, hub, patient, monkeypatch):
         names = [f"train/{'ab'[i % 2]}/{i}.png" for i in range(60)]

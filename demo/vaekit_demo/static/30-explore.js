@@ -47,7 +47,7 @@
         label: `z${dim.i}, ${carries}`,
         min: dim.mean - reach,
         max: dim.mean + reach,
-        step: reach / 200,
+        step: (reach / 200) * (1 - 1e-9), // lest rounding leaves no room for the last
         value: dim.mean,
         oninput: (value, event) => move(dim.i, value, event),
       });

@@ -730,7 +730,7 @@ def test_another_number_of_threads_is_a_warning(parent: Parent, broken: Path) ->
     ended = parent.do(resume, run=broken, about="short", threads=2)
     assert ended.result == "done", ended.error
     assert ended.warnings == [
-        "the run was computed on cpu with 1 threads, and is now on cpu with 2 threads: "
+        "the run was computed on cpu with 1 thread, and is now on cpu with 2 threads: "
         "the weights will not be the same to the last bit"
     ]
     assert vaekit.Run(broken).record["chosen"]["threads"] == 1

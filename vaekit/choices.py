@@ -52,7 +52,12 @@ class Choices(Options):
     def __str__(self) -> str:
         said = [self.precision, "compiled" if self.compile else "not compiled"]
         said += ["channels last"] if self.memory_format == "channels_last" else []
-        return ", ".join([*said, f"{self.threads} thread{'s' if self.threads > 1 else ''}"])
+        return ", ".join([*said, self.said_threads])
+
+    @property
+    def said_threads(self) -> str:
+        """How many threads, in words."""
+        return f"{self.threads} thread{'s' if self.threads > 1 else ''}"
 
     def autocast(self) -> torch.autocast:
         """A block in which what can be is computed in the precision.

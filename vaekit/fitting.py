@@ -185,7 +185,7 @@ def _chosen(record: Mapping[str, Any], threads: int | None, device: str | None) 
     asked = {"threads": threads, "device": device}
     chosen = before.but(**{name: value for name, value in asked.items() if value is not None})
     if chosen != before:
-        there, here = (f"on {choices.device} with {choices.threads} threads" for choices in (before, chosen))
+        there, here = (f"on {choices.device} with {choices.said_threads}" for choices in (before, chosen))
         _warn(f"the run was computed {there}, and is now {here}")
     return chosen
 
@@ -304,7 +304,8 @@ def _recorded(source: str, before: str | None) -> str:
     """How a run names a data set: by the commit that it was read at, where it is on the Hub and none is asked for."""
     name, _, revision = source.partition("@")
     known, _, commit = (before or "").partition("@")
-    return known + f"@{commit}" if name == known and commit and not _COMMIT.fullmatch(revision) else source
+    pinned = name == known and _COMMIT.fullmatch(commit) and not _COMMIT.fullmatch(revision)
+    return f"{known}@{commit}" if pinned else source
 
 
 _COMMIT = re.compile("[0-9a-f]{40}")

@@ -475,13 +475,13 @@ def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str)
 
 
 def _only(entry: EntryPoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the environment had this plugin and no other."""
+    """As if the environment had this plugin and no other but vaekit's own parts."""
     monkeypatch.setattr(packages, "entry_points", lambda group: [entry])
     _nothing_loaded(monkeypatch)
 
 
 def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    for function in ("_loaded", "_load_all"):
+    for function in ("_loaded", "_load_all", "_own", "_load_own"):
         monkeypatch.setattr(manager, function, cache(getattr(manager, function).__wrapped__))
 
 
@@ -553,8 +553,9 @@ def test_a_module_that_looks_parts_up_when_a_user_imports_it(tmp_path: Path, mon
     """It is a plugin half imported at that moment, which has no hook yet."""
     entry = _module(tmp_path, monkeypatch, "too_early", "from vaekit import registry\nfound = registry.list()\n" + STRIPES)
     _only(entry, monkeypatch)
-    assert import_module("too_early").found == []
-    [plugin] = manager.plugins().all
+    found = import_module("too_early").found
+    [plugin, ours] = manager.plugins().all
+    assert {*found} == {*ours.parts}
     assert plugin.error == "it looks parts up while it is imported: do so in a function that is called later"
 
 
@@ -566,7 +567,7 @@ def test_a_plugin_that_waits_for_a_thread_that_looks_parts_up(tmp_path: Path, mo
     """
     monkeypatch.setattr(manager, "PATIENCE", 0.1)
     _only(_module(tmp_path, monkeypatch, "waits_for_itself", dedent(code)), monkeypatch)
-    [plugin] = manager.plugins().all
+    [plugin, _] = manager.plugins().all
     assert plugin.error == (
         "PluginError: plugins have been loading in another thread for 0.1 s, unknown at present: where that waits for this "
         "thread, look parts up in a function that is called later; else try again (waits_for_itself.py, line 4): "
@@ -598,7 +599,7 @@ def test_who_draws_from_a_seed_waits_while_plugins_load(tmp_path: Path, monkeypa
 
     before = Ambient.now()
     thread = _thread(draw)
-    [plugin] = manager.plugins().all
+    [plugin, _] = manager.plugins().all
     loaded.set()
     thread.join(5)
     assert (plugin.error, plugin.notes, before.changes()) == ("", (), [])

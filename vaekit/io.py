@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from packaging.version import InvalidVersion, Version
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -26,7 +25,6 @@ from vaekit.errors import CheckpointError, ConfigError, HubError, UnknownPart, V
 from vaekit.files import CARD, CONFIG, INDEX, WEIGHTS, File, Files, Folder, flush, likeness
 from vaekit.known import EXTRAS
 from vaekit.model import VAE
-from vaekit.plugins import plugins
 from vaekit.registry import find
 from vaekit.snapshot import Snapshot, reported
 from vaekit.wiring import build_model, describe
@@ -402,7 +400,8 @@ def _config(files: Files) -> Config:
 def _expected(config: Config, files: Files) -> tuple[VAE, dict[str, Tensor]]:
     """The model without memory, and the tensors that it must have."""
     try:
-        plugins()  # before the block: what their modules make on import is no part of the model
+        for kind in (kind for kind in DEFAULTS if kind != "loss"):
+            find(kind, str(config.part(kind)["name"]))  # whose import is no part of the model
         with torch.device("meta"), weights.Unfilled():
             model = build_model(config)
     except VaekitError as error:
@@ -434,6 +433,8 @@ def _installed(package: str) -> str | None:
 
 
 def _is_later(a: str, b: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
     try:
         return Version(a) > Version(b)
     except InvalidVersion:

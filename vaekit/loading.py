@@ -16,7 +16,6 @@ import pluggy
 
 from vaekit import hookspecs
 from vaekit.ambient import DRAWN, Ambient
-from vaekit.compatibility import check_built_for
 from vaekit.contract import check_dataset, check_part
 from vaekit.data.catalog import DataSet
 from vaekit.diagnosis import reason
@@ -25,6 +24,8 @@ from vaekit.packages import package_of, stated
 from vaekit.parts import Part
 
 GROUP = "vaekit"
+OURS = "vaekit"
+"""The package that brings the textbook parts: they are found without any other."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ _REFERENCE = re.compile(rf"({_DOTTED})\s*(?::\s*{_DOTTED}\s*)?(?:\[.*\])?")
 
 def _brought(entry: EntryPoint, package: str) -> dict[str, list[Any]]:
     """What each hook of a plugin returns, checked."""
-    if entry.dist:
+    if entry.dist and package != OURS:
+        from vaekit.compatibility import check_built_for  # reads requirements, of which our own parts have no need
+
         check_built_for(entry.dist, package)
     module = entry.load()
     if getattr(getattr(module, "__spec__", None), "_initializing", False):

@@ -4,12 +4,11 @@ What is wrong with the metadata of one package is the affair of that package.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
-
-from packaging.utils import canonicalize_name
 
 from vaekit.diagnosis import unreadable
 from vaekit.errors import short
@@ -44,7 +43,12 @@ def entries(group: str) -> tuple[dict[tuple[str, str], EntryPoint], list[Unread]
 def named() -> list[str] | None:
     """The packages that VAEKIT_PLUGINS names; None where it is not set, and all load."""
     asked = os.environ.get(ALLOWED)
-    return None if asked is None else [canonicalize_name(name.strip()) for name in asked.split(",") if name.strip()]
+    return None if asked is None else [canonical(name.strip()) for name in asked.split(",") if name.strip()]
+
+
+def canonical(name: str) -> str:
+    """The name of a package in the one spelling that all others of it come to (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def package_of(distribution: Distribution | None) -> str:
@@ -53,7 +57,7 @@ def package_of(distribution: Distribution | None) -> str:
     if name == UNKNOWN:
         with suppress(Exception):
             name = short(getattr(distribution, "_normalized_name", UNKNOWN))
-    return canonicalize_name(name)
+    return canonical(name)
 
 
 def stated(distribution: Distribution | None, field: str) -> str:

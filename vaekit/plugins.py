@@ -1,23 +1,22 @@
 """The plugin manager: finds plugins by their entry points, loads each once and apart, and knows what each brought.
 
-Plugins load on the first look-up, never on import. One that fails is remembered with its reason and harms nobody else.
+Plugins load on the first look-up that needs them, never on import; vaekit's own parts, whose names nobody else can take, need
+no other package. A plugin that fails is remembered with its reason and harms nobody else.
 `VAEKIT_PLUGINS=a,b` (names of distributions; or nothing at all) restricts what loads; the built-in parts always do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints, PackageNotFoundError, distribution
 from typing import Any
-
-from packaging.utils import canonicalize_name
 
 from vaekit.blocks import DRAWING
 from vaekit.errors import PluginError
-from vaekit.loading import GROUP, Plugin, load
-from vaekit.packages import ALLOWED, entries, named
+from vaekit.loading import GROUP, OURS, Plugin, load
+from vaekit.packages import ALLOWED, canonical, entries, named
 
-__all__ = ["ALLOWED", "Plugin", "Plugins", "plugins"]
+__all__ = ["ALLOWED", "Plugin", "Plugins", "look_up", "origin", "plugins"]
 
 PATIENCE = 60.0
 """Seconds for which a look-up waits while another thread loads plugins; one of them may be waiting for that very look-up."""
@@ -76,7 +75,7 @@ class Plugins:
 
     def of(self, package: str) -> list[Plugin]:
         """The plugins that come in a package, however its name is spelt."""
-        return [plugin for plugin in self.all if plugin.package == canonicalize_name(package)]
+        return [plugin for plugin in self.all if plugin.package == canonical(package)]
 
     def broken(self) -> list[Plugin]:
         """The plugins that are out of use."""
@@ -92,13 +91,37 @@ def plugins() -> Plugins:
     return _loaded()
 
 
+def look_up(kind: str, name: str) -> Any | None:
+    """As `Plugins.find`, with no more plugins loaded than it takes.
+
+    Raises:
+        PluginError: where it is brought more than once; or while plugins load, as `plugins` does.
+    """
+    ours = None if _busy else _own().find(kind, name)
+    return ours if ours is not None else plugins().find(kind, name)
+
+
+def origin(item: object) -> Plugin | None:
+    """As `Plugins.origin`, with no more plugins loaded than it takes."""
+    return _own().origin(item) or plugins().origin(item)
+
+
 _busy: list[str] = []
 """The package that is being loaded."""
 
 
 @cache
 def _loaded() -> Plugins:
-    """One thread loads them, while no other draws, and the others wait for it; no look-up waits from then on."""
+    return _alone(_load_all)
+
+
+@cache
+def _own() -> Plugins:
+    return _alone(_load_own)
+
+
+def _alone(load_them: Callable[[], Plugins]) -> Plugins:
+    """One thread loads plugins, while no other draws, and the others wait for it; no look-up waits from then on."""
     while not DRAWING.acquire(timeout=PATIENCE):
         at = ", ".join(_busy)
         if at:
@@ -109,9 +132,18 @@ def _loaded() -> Plugins:
     try:
         if _busy:
             raise PluginError("parts are looked up while plugins load: look them up in a function that is called later")
-        return _load_all()
+        return load_them()
     finally:
         DRAWING.release()
+
+
+@cache
+def _load_own() -> Plugins:
+    try:
+        own = distribution(OURS).entry_points.select(group=GROUP)
+    except PackageNotFoundError:  # as source code alone
+        own = EntryPoints()
+    return Plugins([_load(OURS, entry) for entry in own])
 
 
 @cache
@@ -119,12 +151,13 @@ def _load_all() -> Plugins:
     found, unread = entries(GROUP)
     packages = {package for package, _ in found} | {other.package for other in unread}
     asked = named()
-    used = packages if asked is None else {"vaekit", *asked}
-    loaded = [_load(package, entry) for (package, _), entry in sorted(found.items()) if package in used]
-    loaded += [Plugin(o.package, o.version, o.package, error=o.error) for o in unread if o.package in used]
-    ours = {key for plugin in loaded if plugin.package == "vaekit" for key, _ in _brought(plugin)}
+    used = packages if asked is None else {OURS, *asked}
+    own = _load_own().all
+    others = [_load(package, entry) for (package, _), entry in sorted(found.items()) if package in used - {OURS}]
+    others += [Plugin(o.package, o.version, o.package, error=o.error) for o in unread if o.package in used]
+    taken = {key for plugin in own for key, _ in _brought(plugin)}
     return Plugins(
-        [plugin if plugin.package == "vaekit" else _beside(ours, plugin) for plugin in loaded],
+        sorted([*own, *(_beside(taken, plugin) for plugin in others)], key=lambda plugin: plugin.package),
         tuple(sorted(packages - used)),
         tuple(dict.fromkeys(name for name in asked or () if name not in packages)),
     )

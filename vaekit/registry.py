@@ -8,7 +8,7 @@ from vaekit.data.catalog import DataSet
 from vaekit.errors import ConfigError, UnknownPart, suggestion
 from vaekit.known import EXTRAS
 from vaekit.parts import INTERFACES, Part
-from vaekit.plugins import ALLOWED, Plugins, plugins
+from vaekit.plugins import ALLOWED, Plugins, look_up, plugins
 from vaekit.schema import Option, options
 
 __all__ = ["Option", "dataset", "find", "list", "options"]
@@ -24,7 +24,7 @@ def find(kind: str, name: str) -> type[Part]:
         PluginError: where it is brought more than once.
     """
     _check_kind(kind)
-    part: type[Part] | None = plugins().find(kind, name)
+    part: type[Part] | None = look_up(kind, name)
     if part is None:
         raise UnknownPart(_unknown(kind, name))
     return part
@@ -36,7 +36,7 @@ def dataset(name: str) -> DataSet:
     Raises:
         UnknownPart: saying what there is.
     """
-    found: DataSet | None = plugins().find("dataset", name)
+    found: DataSet | None = look_up("dataset", name)
     if found is None:
         raise UnknownPart(_unknown("dataset", name))
     return found

@@ -10,7 +10,7 @@ from vaekit.config import DEFAULTS, Config, DataInfo
 from vaekit.errors import PluginError, ShapeError, VaekitError
 from vaekit.model import VAE
 from vaekit.parts import Context, Decoder, Encoder, Latent, Likelihood, Loss, Part, Prior
-from vaekit.plugins import plugins
+from vaekit.plugins import origin
 from vaekit.registry import find
 from vaekit.schema import options as options_of
 from vaekit.schema import validate
@@ -38,9 +38,9 @@ def resolve(config: Config) -> Config:
     for kind in DEFAULTS:
         part, options = _found(config, kind)
         specs[kind] = {"name": part.name, **{o.name: o.default for o in options_of(part)}, **options}
-        origin = plugins().origin(part)
-        if origin:
-            origins[origin.package] = origin.version
+        plugin = origin(part)
+        if plugin:
+            origins[plugin.package] = plugin.version
     return Config(**{**config.model_dump(), **specs, "plugins": dict(sorted(origins.items()))})
 
 

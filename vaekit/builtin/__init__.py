@@ -6,7 +6,7 @@ from vaekit.builtin.bernoulli import Bernoulli
 from vaekit.builtin.elbo import ELBO
 from vaekit.builtin.folder import FOLDER
 from vaekit.builtin.gaussian import Gaussian
-from vaekit.builtin.hub_sets import HUB
+from vaekit.builtin.hub import HUB
 from vaekit.builtin.images import DIGITS, TORCHVISION
 from vaekit.builtin.mlp import MLPDecoder, MLPEncoder
 from vaekit.builtin.normal import StandardNormal

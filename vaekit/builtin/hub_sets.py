@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaekit import ConfigError, DataError, DataSet, Examples, Raw, may_download, split_named
+from vaekit import ConfigError, DataError, Examples, Raw, may_download, split_named
 from vaekit.builtin.hub_columns import Columns, columns
 from vaekit.builtin.hub_errors import CONVERTED, FORMATS, explained
 from vaekit.builtin.hub_pieces import named as named_file
@@ -22,7 +22,13 @@ _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<config>[^@]+))?(@(?P<revisio
 _FEW = 64  # shards, below which those of parquet are taken apart, and above which others are put together
 
 
-def _load(path: str, root: Path) -> Raw:
+def load(path: str) -> Raw:
+    """The data set `USER/NAME`, with `:CONFIG` and `@REVISION` if need be, or that of a folder `./FOLDER`.
+
+    Raises:
+        ConfigError: where that is no name.
+        DataError: where there is none, or none that can be streamed.
+    """
     local = path.startswith((".", "~")) or Path(path).is_absolute()
     if local:
         folder = Path(path).expanduser().absolute()
@@ -308,8 +314,3 @@ def _no_format(name: str, form: str) -> str:
     if form == "cache":  # where `datasets` looks when there is no network
         return f"the Hub cannot be reached, and {name} is streamed from there"
     return f"{name} is of the format {form}: {', '.join(FORMATS)} are read"
-
-
-HUB = DataSet(
-    "hf", "USER/NAME on the Hugging Face Hub, or a folder of such files; streamed, never held", _load, takes_path=True
-)

@@ -100,12 +100,11 @@ def _named(names: list[str]) -> "list[tuple[str, Checked]]":
 
 def _absent(name: str) -> str:
     """Why a name is that of nothing to check, and what to do."""
-    from packaging.utils import canonicalize_name
-
     from vaekit import registry
+    from vaekit.packages import canonical
     from vaekit.plugins import ALLOWED, plugins
 
-    loaded, package = plugins(), canonicalize_name(name)
+    loaded, package = plugins(), canonical(name)
     if package in loaded.left_out:
         return f"{ALLOWED} leaves out {package}: add it there, or unset {ALLOWED}"
     if package in commands.packages():

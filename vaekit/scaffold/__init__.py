@@ -14,11 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from packaging.utils import canonicalize_name
-
 from vaekit.config import is_name
 from vaekit.errors import ConfigError, suggestion
 from vaekit.known import EXTRAS
+from vaekit.packages import canonical
 from vaekit.parts import INTERFACES
 from vaekit.plugins import plugins
 
@@ -55,7 +54,7 @@ def new_plugin(name: str, kind: str, folder: str | Path = ".", author: str | Non
 
 def part_name(name: str) -> str:
     """What the part in the package `name` is called."""
-    return canonicalize_name(name).removeprefix("vaekit-")
+    return canonical(name).removeprefix("vaekit-")
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def _named(name: str, kind: str) -> _Names:
         raise ConfigError(f"{part!r} is no name for a part or a data set: give at most 64 letters and digits, with hyphens")
     camel = "".join(word.capitalize() for word in part.split("-"))
     thing = part.replace("-", "_").upper() if kind == "dataset" else f"{camel}{kind.capitalize()}"
-    names = _Names(name, kind, part, canonicalize_name(name).replace("-", "_"), thing)
+    names = _Names(name, kind, part, canonical(name).replace("-", "_"), thing)
     for identifier in (names.module, names.thing):
         if not identifier.isidentifier() or keyword.iskeyword(identifier):
             raise ConfigError(f"package {name!r} would bring {identifier!r}, which is no name in Python: choose another name")

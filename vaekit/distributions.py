@@ -165,9 +165,24 @@ def _event_axes(d: Distribution) -> int:
 
 def _normal_normal(q: Normal, p: Normal) -> Tensor:
     if isinstance(p, _StandardNormal):
-        return 0.5 * (q.scale.square() + q.loc.square() - 1) - q.scale.log()
+        of_each: Tensor = _KlToStandardNormal.apply(q.loc, q.scale)
+        return of_each
     ratio = (q.scale / p.scale) ** 2
     return 0.5 * (ratio + ((q.loc - p.loc) / p.scale) ** 2 - 1 - ratio.log())
+
+
+class _KlToStandardNormal(torch.autograd.Function):
+    r"""$\tfrac12 (\sigma^2 + \mu^2 - 1) - \log \sigma$, in a third of the operations that torch's own gradient takes."""
+
+    @staticmethod
+    def forward(ctx: Any, loc: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(loc, scale)
+        return torch.addcmul(scale * scale, loc, loc).sub_(1).mul_(0.5).sub_(scale.log())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        loc, scale = ctx.saved_tensors
+        return grad * loc, grad * (scale - scale.reciprocal())
 
 
 def _full_full(q: MultivariateNormal, p: MultivariateNormal) -> Tensor:

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
 
 Like = Callable[[Tensor, Tensor], Tensor]
@@ -35,24 +34,29 @@ class Optimizer(ABC):
         self.parameters, self.lr = list(parameters), lr
         self._tensors: list[Tensor] = [*self.parameters]
         self._kept: dict[str, list[Tensor]] = {}
+        self._steps = [0] * len(self.parameters)
 
     @torch.no_grad()
     def step(self) -> None:
         """Step."""
         if not self._kept:
-            self._kept["step"] = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
-            self._kept |= {slot: [torch.zeros_like(p) for p in self.parameters] for slot in self.slots}
+            self._kept = {slot: [torch.zeros_like(p) for p in self.parameters] for slot in self.slots}
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        if len(gradients) == len(self.parameters):
-            self._update(self._tensors, gradients, self._kept)
-        elif gradients:
-            moving = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        moving = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        for i in moving:
+            self._steps[i] += 1
+        if len(moving) == len(self.parameters):
+            self._update(self._tensors, gradients, self._kept, self._steps)
+        elif moving:
             some = {slot: [kept[i] for i in moving] for slot, kept in self._kept.items()}
-            self._update([self._tensors[i] for i in moving], gradients, some)
+            self._update([self._tensors[i] for i in moving], gradients, some, [self._steps[i] for i in moving])
 
     def state(self) -> dict[str, Tensor]:
         """What is kept, by `NUMBER.SLOT` of each parameter; nothing before the first step."""
-        return {f"{i}.{slot}": kept[i] for i in range(len(self.parameters)) for slot, kept in self._kept.items()}
+        every: dict[str, Sequence[Tensor]] = (
+            {"step": [torch.tensor(float(n)) for n in self._steps], **self._kept} if self._kept else {}
+        )
+        return {f"{i}.{slot}": kept[i] for i in range(len(self.parameters)) for slot, kept in every.items()}
 
     def load(self, state: dict[str, Tensor], like: Like) -> None:
         """Go on from a state.
@@ -74,12 +78,14 @@ class Optimizer(ABC):
             for slot in self.slots:
                 if state[f"{i}.{slot}"].shape != parameter.shape:
                     raise ValueError(f"{slot} of parameter {i} has shape {tuple(state[f'{i}.{slot}'].shape)}")
-        self._kept = {"step": [state[f"{i}.step"].to(p.device) for i, p in enumerate(self.parameters)]}
-        self._kept |= {slot: [like(state[f"{i}.{slot}"], p) for i, p in enumerate(self.parameters)] for slot in self.slots}
+        self._steps = [int(state[f"{i}.step"]) for i in range(n)]
+        self._kept = {slot: [like(state[f"{i}.{slot}"], p) for i, p in enumerate(self.parameters)] for slot in self.slots}
 
     @abstractmethod
-    def _update(self, parameters: list[Tensor], gradients: list[Tensor], kept: dict[str, list[Tensor]]) -> None:
-        """Step parameters, all of which have gradients, in place."""
+    def _update(
+        self, parameters: list[Tensor], gradients: list[Tensor], kept: dict[str, list[Tensor]], steps: list[int]
+    ) -> None:
+        """Step parameters, all of which have gradients, in place; `steps` of each, this one included."""
 
 
 class Adam(Optimizer):
@@ -87,15 +93,17 @@ class Adam(Optimizer):
 
     slots = ("exp_avg", "exp_avg_sq")
 
-    def _update(self, parameters: list[Tensor], gradients: list[Tensor], kept: dict[str, list[Tensor]]) -> None:
-        adam(
+    def _update(
+        self, parameters: list[Tensor], gradients: list[Tensor], kept: dict[str, list[Tensor]], steps: list[int]
+    ) -> None:
+        counts = {n: torch.full((), n, dtype=torch.float32, device=parameters[0].device) for n in set(steps)}
+        torch._fused_adam_(
             parameters,
             gradients,
             kept["exp_avg"],
             kept["exp_avg_sq"],
             [],
-            kept["step"],
-            fused=True,
+            [counts[n] for n in steps],
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
@@ -111,14 +119,16 @@ class RMSprop(Optimizer):
 
     slots = ("square_avg", "grad_avg")
 
-    def _update(self, parameters: list[Tensor], gradients: list[Tensor], kept: dict[str, list[Tensor]]) -> None:
+    def _update(
+        self, parameters: list[Tensor], gradients: list[Tensor], kept: dict[str, list[Tensor]], steps: list[int]
+    ) -> None:
         rmsprop(
             parameters,
             gradients,
             kept["square_avg"],
             kept["grad_avg"],
             [],
-            kept["step"],
+            [torch.zeros(()) for _ in parameters],  # counted by it, and of no consequence
             lr=self.lr,
             alpha=0.99,
             eps=1e-8,

@@ -216,7 +216,7 @@ def resume_elsewhere(run: str, about: str, moments: list[str]) -> dict[str, int]
 def resume_upgraded(run: str, about: str) -> str:
     """Continue a run with another version of vaekit."""
     found = plugins.Plugins([replace(p, version="9.9") if p.package == "vaekit" else p for p in plugins.plugins().all])
-    plugins._loaded = lambda: found
+    plugins._loaded = plugins._own = lambda: found
     return resume(run, about)
 
 

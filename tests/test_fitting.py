@@ -20,7 +20,7 @@ from vaekit.data.batches import Batches
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.evaluation import bound
-from vaekit.fitting import resume
+from vaekit.resuming import resume
 from vaekit.trainer import Trainer
 
 SMALL: dict[str, Any] = {

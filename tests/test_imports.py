@@ -122,14 +122,14 @@ ALLOWED = {
     "testing.declared testing.densities testing.ends testing.latents testing.losses testing.outcomes",
     "testing.results": "data.catalog plugins shapes testing.benches testing.outcomes testing.suite",
     "report": "config",
-    "reproduction": "io blocks data.batches data.prepare data.transform distributions evaluation fitting model progress "
-    "recipes",
-    "sweeps": "figures io recipes strictjson config data.check data.prepare data.transform fitting job launch runs trainer "
-    "training",
+    "reproduction": "io blocks data.batches data.prepare data.transform distributions evaluation model progress "
+    "recipes resuming",
+    "sweeps": "figures io recipes strictjson config data.check data.prepare data.transform job launch resuming runs "
+    "trainer training",
     "job": "figures io registry wiring blocks checkpoint choices config data.batches data.check data.prepare data.subset "
     "data.transform evaluation loggers model parts profiling progress ranks runs stopping tally trainer training",
-    "fitting": "checkpoint choices config data.transform job launch loggers progress ranks recipes registry runs schema "
-    "training wiring",
+    "fitting": "config data.transform inputs io job launch loggers progress ranks recipes registry runs schema training",
+    "resuming": "checkpoint choices config data.transform fitting job loggers ranks recipes runs training wiring",
 }
 EVERYBODY = {"errors", "options", "ambient"}
 HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub", "datasets", "pyarrow"}

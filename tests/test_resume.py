@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 import vaekit
 import vaekit.data.prepare
-from vaekit import checkpoint, figures, fitting, io, plugins, runs
+from vaekit import checkpoint, figures, fitting, io, plugins, resuming, runs
 from vaekit.cli import main
 from vaekit.job import Job
 from vaekit.loading import Plugin
@@ -108,7 +108,7 @@ def fit(run: str, about: str, save_every: float = 10.0, **more: Any) -> str:
 
 
 def resume(run: str, about: str, save_every: float = 1e-9, **more: Any) -> str:
-    return fitting.resume(run, data=_data(about), progress=False, save_every=save_every, **more).status
+    return resuming.resume(run, data=_data(about), progress=False, save_every=save_every, **more).status
 
 
 def go_on(run: str, about: str) -> str:
@@ -554,7 +554,7 @@ def test_a_sweep_makes_anew_what_was_killed_before_it_could_say_what_it_is_of(le
     options = about.pop("data_options")
     parts = {kind: about.pop(kind) for kind in ("encoder", "decoder", "latent")}
     recipe = Recipe(source=_data("short"), parts=parts, data=options, training=about)
-    assert fitting.continued("r", tmp_path, recipe, progress=False).status == "done"
+    assert resuming.continued("r", tmp_path, recipe, progress=False).status == "done"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -780,11 +780,11 @@ def test_data_of_another_size_are_refused(split: str, tmp_path: Path) -> None:
     run = vaekit.fit(data(), **about, output=tmp_path, progress=False)
     changed = "examples was 20 and is 19" if split == "train" else f"{split} examples was 20 and is 19"
     with pytest.raises(vaekit.CheckpointError, match=f"the data have changed since: {changed}; bring back"):
-        fitting.resume(run.path, data=data(**{split: 19}), progress=False)
+        resuming.resume(run.path, data=data(**{split: 19}), progress=False)
     with pytest.raises(vaekit.CheckpointError, match=r"the data have changed since: shape was \(6,\) and is \(5,\)"):
-        fitting.resume(run.path, data=vaekit.Raw({s: vaekit.Examples(x[:20, :5]) for s in ("train", "validation", "test")}))
+        resuming.resume(run.path, data=vaekit.Raw({s: vaekit.Examples(x[:20, :5]) for s in ("train", "validation", "test")}))
     assert run.status == "done"
-    assert fitting.resume(run.path, data=data(), progress=False).status == "done"
+    assert resuming.resume(run.path, data=data(), progress=False).status == "done"
 
 
 def test_sigterm_ends_a_command_by_sigterm_and_it_goes_on(parent: Parent, whole: Path, tmp_path: Path) -> None:

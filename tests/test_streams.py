@@ -20,7 +20,7 @@ from PIL import Image
 
 import vaekit
 import vaekit.testing
-from vaekit import ConfigError, DataError, HubError, fitting, recipes, registry
+from vaekit import ConfigError, DataError, HubError, recipes, registry, resuming
 from vaekit.ambient import Ambient
 from vaekit.builtin import hub_pieces, hub_sets
 from vaekit.builtin.hub_errors import explained
@@ -736,10 +736,10 @@ class TestTheHub:
         hub.put("alice/set", {"data/train-00000.parquet": files["data/train-00002.parquet"]}, kind="datasets")
         assert vaekit.resume(run.path, progress=False).tested == tested
         same = recipes.start(None, False).but("hf:alice/set", about, {}, {"epochs": 1})
-        assert fitting.existing(run.path, same) is not None
+        assert resuming.existing(run.path, same) is not None
         other = recipes.start(None, False).but(f"hf:alice/set@{'0' * 40}", about, {}, {"epochs": 1})
         with pytest.raises(ConfigError, match="is a run of something else"):
-            fitting.existing(run.path, other)
+            resuming.existing(run.path, other)
 
     def test_a_folder_of_images_is_fetched_by_the_threads_that_decode(self, hub, patient, monkeypatch):
         names = [f"train/{'ab'[i % 2]}/{i}.png" for i in range(60)]

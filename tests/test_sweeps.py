@@ -13,8 +13,8 @@ from typer.main import get_command
 import vaekit
 from vaekit.cli import app, overrides
 from vaekit.figures import rate_distortion
-from vaekit.fitting import continued
 from vaekit.recipes import Recipe
+from vaekit.resuming import continued
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 SMALL = {"epochs": 1, "progress": False, "data_options": {"binarize": "fixed", "validation": 100, "test": 100}}
@@ -48,9 +48,9 @@ def test_every_combination_is_run_once(tmp_path: Path) -> None:
 
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import vaekit.fitting
+    import vaekit.resuming
 
-    fit, runs = vaekit.fitting.fit, []
+    fit, runs = vaekit.resuming.fit, []
 
     def stopped(*args, **given):
         runs.append(given["name"])
@@ -58,7 +58,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise KeyboardInterrupt
         return fit(*args, **given)
 
-    monkeypatch.setattr(vaekit.fitting, "fit", stopped)
+    monkeypatch.setattr(vaekit.resuming, "fit", stopped)
     grid = {"latent.features": [1, 2, 3]}
     with pytest.raises(KeyboardInterrupt):
         vaekit.sweep("digits", grid, output=tmp_path, **SMALL)

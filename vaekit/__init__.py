@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vaekit.errors import VaekitError as VaekitError
     from vaekit.evaluation import evaluate as evaluate
     from vaekit.fitting import fit as fit
-    from vaekit.fitting import resume as resume
+    from vaekit.fitting import refit as refit
     from vaekit.hookspecs import hookimpl as hookimpl
     from vaekit.io import load as load
     from vaekit.layers import Activation as Activation
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from vaekit.parts import Posterior as Posterior
     from vaekit.parts import Prior as Prior
     from vaekit.parts import Space as Space
+    from vaekit.resuming import resume as resume
     from vaekit.runs import Run as Run
     from vaekit.shapes import Shape as Shape
     from vaekit.shapes import feature_axis as feature_axis
@@ -78,12 +79,13 @@ _MODULES = {
         "VaekitError",
     ],
     "evaluation": ["evaluate"],
-    "fitting": ["fit", "resume"],
+    "fitting": ["fit", "refit"],
     "hookspecs": ["hookimpl"],
     "io": ["load"],
     "layers": ["Activation", "Widths", "activation", "dense"],
     "model": ["VAE"],
     "parts": ["Context", "Decoder", "Encoder", "Latent", "Likelihood", "Loss", "Part", "Posterior", "Prior", "Space"],
+    "resuming": ["resume"],
     "runs": ["Run"],
     "shapes": ["Shape", "feature_axis", "join", "widen"],
     "sweeps": ["Sweep", "sweep"],

@@ -86,6 +86,11 @@ def write(folder: Path, state: State) -> Path:
     return final
 
 
+def there(folder: Path) -> bool:
+    """Whether there are any states, read or not."""
+    return bool(_found(folder))
+
+
 def read(folder: Path) -> State | None:
     """The newest state that can be read, with a warning where a newer one cannot be; None where there is none at all.
 

@@ -3,9 +3,12 @@
 Thin constructors that skip argument validation object by object (a validated one breaks full-graph compilation and waits
 for the device) and promote half precision to float32 (a log-density summed over an image is off by nats otherwise), the few
 distributions that torch lacks, and `kl`, with its own table of types. No global default is touched.
+
+A distribution of a plugin brings the closed forms that it has: its class attribute `closed_kl` maps the type of p to a function
+of q and p that gives KL(q ‖ p) in nats, of q's batch shape. Neither is wrapped in an `Independent` there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -131,7 +134,12 @@ def kl(q: Distribution, p: Distribution) -> Tensor:
         NotImplementedError: where `has_kl(q, p)` is false.
     """
     dims = kl_dims(q, p)
-    return dims.sum(-1) if dims is not None else _JOINT[_types(q, p)](*_unwrapped(q, p))
+    if dims is not None:
+        return dims.sum(-1)
+    joint = _joint(q, p)
+    if joint is None:
+        raise NotImplementedError(f"KL({type(q).__name__} ‖ {type(p).__name__}) has no closed form here")
+    return joint(*_unwrapped(q, p))
 
 
 def kl_dims(q: Distribution, p: Distribution) -> Tensor | None:
@@ -144,7 +152,14 @@ def kl_dims(q: Distribution, p: Distribution) -> Tensor | None:
 def has_kl(q: Distribution, p: Distribution) -> bool:
     """Whether `kl(q, p)` has a closed form here."""
     elementwise = _types(q, p) in _ELEMENTWISE and _event_axes(q) == _event_axes(p)
-    return elementwise or (_types(q, p) in _JOINT and q.event_shape == p.event_shape)
+    return elementwise or (_joint(q, p) is not None and q.event_shape == p.event_shape)
+
+
+def _joint(q: Distribution, p: Distribution) -> "_Kl | None":
+    """The closed form over all dimensions at once, where there is one: of the table here, or the posterior's own."""
+    own: Mapping[type, _Kl] = getattr(_unwrapped(q, p)[0], "closed_kl", {})
+    of_q, of_p = _types(q, p)
+    return _JOINT.get((of_q, of_p)) or own.get(of_p)
 
 
 def _unwrapped(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution]:

@@ -39,7 +39,7 @@ def data_of(given: str, model: VAE, name: str | None = None, root: str | Path | 
         ConfigError: where the model does not say what its data are, or they cannot be brought to what it takes.
         DataError: where they are missing or cannot be read.
     """
-    source, options, root = _prepared(given, model, name, root)
+    source, options, root = prepared(given, model, name, root)
     with afforded(model.data_shape), nullcontext() if download else offline():
         return load(source, options, root)
 
@@ -48,7 +48,7 @@ def examples_of(
     given: str, model: VAE, name: str | None = None, root: str | Path | None = None, *, download: bool = True
 ) -> tuple[Examples, tuple[str, ...]]:
     """The test set of `data_of`, and the names of the classes; the images of other splits are not decoded."""
-    source, options, root = _prepared(given, model, name, root)
+    source, options, root = prepared(given, model, name, root)
     with afforded(model.data_shape), nullcontext() if download else offline():
         return one(source, options, "test", root)
 
@@ -135,8 +135,12 @@ def _notes(image: Image.Image) -> Iterator[str]:
         yield "what is transparent was laid on white"
 
 
-def _prepared(given: str, model: VAE, name: str | None, root: str | Path | None) -> tuple[str, DataOptions, str | Path | None]:
-    """The name of the data of a model, what was done to them, and where they are."""
+def prepared(given: str, model: VAE, name: str | None, root: str | Path | None) -> tuple[str, DataOptions, str | Path | None]:
+    """The name of the data of a model, what was done to them, and where they are.
+
+    Raises:
+        ConfigError: where the model does not say it.
+    """
     run = run_of(given)
     record = Run(run).record if run else {}
     info = model.config.data if model.config else None

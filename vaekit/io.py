@@ -201,7 +201,7 @@ def find_files(
     Raises:
         VaekitError: saying what there is instead.
     """
-    if not _is_local(given):
+    if not is_local(given):
         repo, revision = hub.split(str(given), revision)
         return Snapshot(
             repo,
@@ -224,7 +224,7 @@ def _lacking(files: Files) -> str:
     return "" if there else f"no {WEIGHTS}{likeness(files.names())}"
 
 
-def _is_local(given: str | Path) -> bool:
+def is_local(given: str | Path) -> bool:
     """Whether a folder here is meant rather than a repo: never a guess."""
     if isinstance(given, Path) or given == "latest":
         return True

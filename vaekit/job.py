@@ -3,13 +3,14 @@
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaekit import checkpoint, figures, io, registry
 from vaekit.blocks import drawing, threads
@@ -38,11 +39,27 @@ from vaekit.training import Report, TrainingOptions
 from vaekit.wiring import build
 
 
-def new_model(data: Data, parts: dict[str, Any], seed: int = 0) -> tuple[VAE, Loss]:
-    """A model of some data with its first weights, and its loss."""
+def new_model(
+    data: Data, parts: dict[str, Any], seed: int = 0, weights: Mapping[str, Tensor] | None = None
+) -> tuple[VAE, Loss]:
+    """A model of some data with its first weights, and its loss.
+
+    Args:
+        data: of which the prior sees some examples, where it begins with that.
+        parts: of the model, and the loss.
+        seed: what its weights depend on.
+        weights: that it has instead, by their names; those that are missing it keeps.
+    """
     parts = {**parts, "context": with_classes(parts.get("context"), data.info)}
     with drawing(seed, torch.device("cpu")):
-        return build(Config(data_shape=data.shape, data=data.info, **parts))
+        model, loss = build(Config(data_shape=data.shape, data=data.info, **parts))
+        if weights:
+            model.load_state_dict({**model.state_dict(), **weights})
+        n = min(model.prior.begins_with, len(data.train))
+        if n:
+            x, y = next(iter(Batches(data.train.take(some(len(data.train), n, seed)), n)))
+            model.begin(x, model.context(y, n))
+    return model, loss
 
 
 def with_classes(context: Any, info: DataInfo | None) -> Any:
@@ -64,6 +81,7 @@ class Job:
         options: of training.
         ranks: the processes that train together.
         choices: what the run settled before, where it is continued.
+        start: the model whose weights it starts with, as `vaekit.load` takes it; those of its prior it does not take.
     """
 
     def __init__(
@@ -75,7 +93,9 @@ class Job:
         options: TrainingOptions,
         ranks: Ranks,
         choices: Choices | None = None,
+        start: str | None = None,
     ) -> None:
+        self.start = start
         self.root = None if root is None else str(Path(root).absolute())
         self.data_options, self.options, self.ranks = data_options, options, ranks
         with ranks.main_first():  # which downloads what is missing
@@ -83,7 +103,7 @@ class Job:
         self.source = None if self.data.source is None else lasting(self.data.source)
         if len(self.data.validation) < ranks.size:
             raise DataError(f"{len(self.data.validation)} examples to validate on cannot be shared by {ranks.size} ranks")
-        self.model, self.loss = new_model(self.data, parts, options.seed)
+        self.model, self.loss = new_model(self.data, parts, options.seed, _weights(start))
         check_labels(self.model.context, self.data)
         self.remark = check_support(self.model.likelihood, self.data)
         self.trainer = Trainer(self.model, self.loss, options, choices, ranks)
@@ -109,6 +129,7 @@ class Job:
             "remark": self.remark,
             "command": sys.argv,
             "source": self.source,
+            "start": self.start,
             "data_root": self.root,
             "data": self.data_options.model_dump(mode="json"),
             "examples": self.examples,
@@ -288,6 +309,12 @@ class Job:
             f"{size:,} parameters, {options.epochs} epochs of batches of {options.batch_size} on {where}; "
             "terms are sums over dimensions, in nats per example"
         )
+
+
+def _weights(start: str | None) -> dict[str, Tensor]:
+    """What a model starts with that another leaves it."""
+    weights = {} if start is None else io.load(start).state_dict()
+    return {name: tensor for name, tensor in weights.items() if not name.startswith("prior.")}
 
 
 def lasting(source: str) -> str:

@@ -100,6 +100,11 @@ class VAE(nn.Module):
         with evaluation(self.encoder):
             return self.posterior(x, c)
 
+    def begin(self, x: Tensor, c: Tensor) -> None:
+        """Show the prior some training examples x (M, *data_shape) with c (M, C), before the first step of training."""
+        with torch.no_grad(), evaluation(self):
+            self.prior.begin(x, c, self._posterior_on_running_statistics)
+
     # For people.
 
     def sample(

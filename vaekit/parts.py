@@ -166,10 +166,21 @@ class Latent(Part):
 
 
 class Prior(Part):
-    """The prior p(z | c) over the root latent."""
+    """The prior p(z | c) over the root latent.
+
+    Attributes:
+        begins_with: how many training examples `begin` wants to see.
+    """
 
     kind = "prior"
     wires = ("root", "data_shape", "context")
+    begins_with: int = 0
+
+    def begin(self, x: Tensor, c: Tensor, posterior: Posterior) -> None:
+        """Look at some training examples before the first step of a run: x (M, *data_shape) and c (M, C), at random.
+
+        M is `begins_with`, or fewer where there are no more. It is called under a seed and without gradients.
+        """
 
     @abstractmethod
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
@@ -226,6 +237,12 @@ class Loss(Part):
     def players(self, model: "VAE") -> dict[str, list[nn.Parameter]]:
         """Disjoint groups of parameters, each stepped in turn on its own Terms; all of the model's that want gradients."""
         return {"model": [p for p in model.parameters() if p.requires_grad]}
+
+    def stepped(self) -> None:
+        """Count: training calls this once after every step of all players, in however many pieces the batch was taken.
+
+        What anneals keeps its count in a buffer, so that a run that goes on does so where it stood.
+        """
 
     @abstractmethod
     def forward(self, model: "VAE", x: Tensor, c: Tensor, player: str = "model") -> Terms:

@@ -19,10 +19,10 @@ from vaekit.data.transform import DataOptions
 from vaekit.distributions import multivariate_normal
 from vaekit.errors import ConfigError, suggestion
 from vaekit.evaluation import bound, log_likelihood
-from vaekit.fitting import continued
 from vaekit.model import VAE
 from vaekit.progress import counting
 from vaekit.recipes import Recipe
+from vaekit.resuming import continued
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ class Trainer:
         return decide(self.step, self.options, self.device, first, to_come)
 
     def _epoch(self, batches: Iterable[Any], every: float) -> Iterator[Report]:
-        self.step.train()
+        self._to_training()
         rest = self._rest(batches)
         size = len(batches) if isinstance(batches, Sized) else 0
         start, before = time.perf_counter(), sum(self._tallies["tally"].counts)
@@ -224,6 +224,15 @@ class Trainer:
             speed = examples / (time.perf_counter() - start)
             share = 1.0 if done else min(self.position / size, 1.0) if size else 0.0
             yield Report(self.epoch + 1, self.steps, "train", terms, share, speed, self.lr, partial=not done)
+
+    def _to_training(self) -> None:
+        """Put all in training mode, but for parts of the model that no player trains: nothing in them may move."""
+        self.step.train()
+        trained = {id(parameter) for own in self.players.values() for parameter in own}
+        for part in self.step.model.children():
+            own = [id(parameter) for parameter in part.parameters()]
+            if own and trained.isdisjoint(own):
+                part.eval()
 
     def _talk(self, until: float = math.inf) -> bool:
         """Whether it is time to say how it stands; ranks agree on it here, and on whether to stop."""
@@ -283,6 +292,7 @@ class Trainer:
             optimizer = self.optimizers[player]
             optimizer.lr = self.lr
             optimizer.step()
+        self.step.loss.stepped()
         self._tallies["tally"].add(terms, len(x))
         if measured:
             self._tallies["norms"].add(norms, len(x))

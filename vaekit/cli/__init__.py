@@ -21,6 +21,7 @@ from vaekit.cli import (
     models,
     overrides,
     pictures,
+    refitting,
     reproducing,
     sharing,
     sweeping,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(training.train)
 app.command()(training.resume)
+app.command()(refitting.refit)
 app.command()(sweeping.sweep)
 app.command()(evaluating.evaluate)
 app.command()(evaluating.classifier)

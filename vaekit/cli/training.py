@@ -114,7 +114,7 @@ def train(
         profile=profile,
         **training,
     )
-    _tell(run, as_json)
+    tell(run, as_json)
 
 
 def resume(
@@ -129,8 +129,8 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Continue a run that was stopped."""
-    from vaekit.fitting import resume as resume_run
     from vaekit.io import run_folder
+    from vaekit.resuming import resume as resume_run
 
     continued = resume_run(
         run_folder(run),
@@ -142,10 +142,10 @@ def resume(
         loggers=log or (),
         profile=profile,
     )
-    _tell(continued, as_json)
+    tell(continued, as_json)
 
 
-def _tell(run: "Run", as_json: bool) -> None:
+def tell(run: "Run", as_json: bool) -> None:
     if not speaks():
         return
     final = [row for row in run.metrics if row["split"] == "test"][-1:]

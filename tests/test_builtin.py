@@ -15,6 +15,8 @@ VARIANTS = [
     (registry.find("encoder", "mlp"), {"hidden": ()}),
     (registry.find("latent", "gaussian"), {"scale": "softplus"}),
     (registry.find("loss", "elbo"), {"samples": 3, "beta": 0.1}),
+    (registry.find("loss", "elbo"), {"warmup": 10, "period": 20, "free_bits": 0.5}),
+    (registry.find("loss", "elbo"), {"capacity": 5.0, "capacity_steps": 10}),
     registry.dataset("digits"),
     registry.dataset("sprites"),
 ]
@@ -89,3 +91,72 @@ def test_several_samples_average(make) -> None:
     trace = model(x, torch.zeros(4, 0), 64)
     torch.manual_seed(0)
     torch.testing.assert_close(loss(model, x, torch.zeros(4, 0)).loss, -trace.elbo().mean())
+
+
+def _elbo(**options) -> tuple[vaekit.Loss, vaekit.VAE]:
+    torch.manual_seed(0)
+    model, loss = vaekit.build(vaekit.Config(data_shape=(5,), latent={"features": 3}, loss=options))
+    return loss, model
+
+
+def _weight_of_kl(loss: vaekit.Loss, model: vaekit.VAE) -> float:
+    """What the KL is multiplied by in the loss at this step."""
+    torch.manual_seed(1)
+    terms = loss(model, torch.full((4, 5), 0.5), torch.zeros(4, 0))
+    return ((terms.loss - terms.parts["reconstruction"]) / terms.parts["kl"]).item()
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ({"beta": 2.0, "warmup": 4}, [0, 0.5, 1, 1.5, 2, 2, 2]),
+        ({"beta": 2.0, "warmup": 2, "period": 3}, [0, 1, 2, 0, 1, 2, 0]),
+        ({"beta": 2.0}, [2, 2, 2, 2, 2, 2, 2]),
+    ],
+)
+def test_the_weight_of_the_kl_rises(options, weights) -> None:
+    loss, model = _elbo(**options)
+    for weight in weights:
+        assert _weight_of_kl(loss, model) == pytest.approx(weight, abs=1e-4)
+        assert _weight_of_kl(loss.eval(), model) == pytest.approx(2.0, abs=1e-4)
+        loss.train().stepped()
+
+
+def test_free_bits_are_of_each_dimension() -> None:
+    loss, model = _elbo(free_bits=0.3, beta=1.0)
+    x, c = torch.rand(4, 5).round(), torch.zeros(4, 0)
+    with torch.no_grad():
+        model.latent.head.bias[:3] = torch.tensor([2.0, 0.1, 0.0])
+    torch.manual_seed(1)
+    terms = loss(model, x, c)
+    torch.manual_seed(1)
+    trace = model(x, c)
+    dims = trace.draw.sites[0].kl_dims().mean(0)
+    assert (dims > 0.3).tolist() == [True, False, False]
+    wanted = dims[0] + 2 * 0.3 - trace.log_px().mean()
+    torch.testing.assert_close(terms.loss, wanted)
+    torch.testing.assert_close(terms.parts["kl"], dims.sum().detach())
+    bias = model.latent.head.bias
+    torch.testing.assert_close(*(torch.autograd.grad(of, bias)[0] for of in (terms.loss, wanted)))
+
+
+def test_the_kl_is_drawn_to_a_capacity_that_rises() -> None:
+    loss, model = _elbo(capacity=8.0, capacity_steps=4, beta=3.0)
+    for step in range(6):
+        torch.manual_seed(1)
+        terms = loss(model, torch.ones(4, 5), torch.zeros(4, 0))
+        wanted = 3 * (terms.parts["kl"] - 8 * min(step / 4, 1)).abs() + terms.parts["reconstruction"]
+        torch.testing.assert_close(terms.loss.detach(), wanted)
+        loss.stepped()
+
+
+@pytest.mark.parametrize("options", [{"warmup": 4, "period": 3}, {"free_bits": 1.0, "capacity": 1.0}])
+def test_schedules_that_contradict_each_other(options) -> None:
+    with pytest.raises(vaekit.ConfigError, match="loss 'elbo': "):
+        _elbo(**options)
+
+
+def test_a_schedule_counts_optimizer_steps_not_pieces_of_batches() -> None:
+    loss, model = _elbo(warmup=100)
+    list(vaekit.train(model, loss, [torch.rand(8, 5).round()] * 3, epochs=2, accumulate=4, device="cpu"))
+    assert loss.steps == 6

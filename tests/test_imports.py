@@ -59,11 +59,11 @@ ALLOWED = {
     "data.prepare": "data.catalog data.read data.streamed data.transform config shapes",
     "data.batches": "blocks data.ahead data.catalog data.streamed",
     "data.subset": "",
-    "data.check": "data.ahead data.catalog data.prepare data.streamed parts",
+    "data.check": "data.ahead data.catalog data.prepare data.streamed parts shapes",
     "evaluation": "evaluation.bounds evaluation.measures",
     "evaluation.bounds": "model trace blocks data.batches data.subset",
     "evaluation.findings": "config",
-    "evaluation.measures": "model parts trace blocks distributions data.subset metrics metrics.factors metrics.images "
+    "evaluation.measures": "model parts trace blocks distributions data.subset shapes metrics metrics.factors metrics.images "
     "metrics.latents evaluation.bounds evaluation.classifier evaluation.fidelity evaluation.findings",
     "evaluation.classifier": "strictjson blocks config data.batches data.prepare shapes",
     "evaluation.fidelity": "model metrics metrics.fidelity evaluation.bounds evaluation.classifier",

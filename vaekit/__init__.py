@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from vaekit.shapes import Shape as Shape
     from vaekit.shapes import feature_axis as feature_axis
     from vaekit.shapes import join as join
+    from vaekit.shapes import mask as mask
     from vaekit.shapes import widen as widen
     from vaekit.sweeps import Sweep as Sweep
     from vaekit.sweeps import sweep as sweep
@@ -87,7 +88,7 @@ _MODULES = {
     "parts": ["Context", "Decoder", "Encoder", "Latent", "Likelihood", "Loss", "Part", "Posterior", "Prior", "Space"],
     "resuming": ["resume"],
     "runs": ["Run"],
-    "shapes": ["Shape", "feature_axis", "join", "widen"],
+    "shapes": ["Shape", "feature_axis", "join", "mask", "widen"],
     "sweeps": ["Sweep", "sweep"],
     "trace": ["Draw", "Site", "Terms", "Trace"],
     "trainer": ["train"],

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Laplace, MultivariateNormal, Normal, constraints
 
-from vaekit.shapes import Shape
+from vaekit.shapes import Shape, mask
 
 
 def promote(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -29,8 +29,28 @@ def full_precision(like: Tensor) -> torch.autocast:
 
 
 def independent(base: Distribution) -> Distribution:
-    """`base` with every batch axis but the first as its event: log_prob sums over the dimensions of an example."""
-    return Independent(base, len(base.batch_shape) - 1, validate_args=False)
+    """`base` with every batch axis but the first as its event: log_prob sums over the dimensions of an example.
+
+    Of sequences (N, steps, features), steps of NaN are padding and count for nothing.
+    """
+    axes = len(base.batch_shape) - 1
+    kind = _OfSequences if axes == _SEQUENCE else Independent
+    return kind(base, axes, validate_args=False)
+
+
+_SEQUENCE = 2  # axes of an example
+
+
+class _OfSequences(Independent):  # type: ignore[type-arg]
+    """One that passes over padding."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        there = mask(value)
+        of_each = self.base_dist.log_prob(torch.where(there, value, _ANYTHING))
+        return torch.where(there, of_each, 0).sum((-2, -1))
+
+
+_ANYTHING = 0.5  # in the place of padding, so that no density or gradient is infinite there
 
 
 def normal(loc: Tensor, scale: Tensor) -> Distribution:

@@ -18,12 +18,12 @@ from vaekit.checkpoint import is_finite
 from vaekit.choices import Choices
 from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
 from vaekit.data.batches import Batches
-from vaekit.data.check import check_labels, check_support
+from vaekit.data.check import check_labels, check_padding, check_support
 from vaekit.data.prepare import SPLITS, Data
 from vaekit.data.prepare import load as load_data
 from vaekit.data.subset import some
 from vaekit.data.transform import DataOptions
-from vaekit.errors import CheckpointError, DataError, TrainingError
+from vaekit.errors import CheckpointError, DataError, ShapeError, TrainingError
 from vaekit.evaluation import bound
 from vaekit.loggers import Logger, close
 from vaekit.model import VAE
@@ -103,7 +103,8 @@ class Job:
         self.source = None if self.data.source is None else lasting(self.data.source)
         if len(self.data.validation) < ranks.size:
             raise DataError(f"{len(self.data.validation)} examples to validate on cannot be shared by {ranks.size} ranks")
-        self.model, self.loss = new_model(self.data, parts, options.seed, _weights(start))
+        self.model, self.loss = new_model(self.data, parts, options.seed, _weights(start, self.data))
+        check_padding(self.model.encoder, self.data)
         check_labels(self.model.context, self.data)
         self.remark = check_support(self.model.likelihood, self.data)
         self.trainer = Trainer(self.model, self.loss, options, choices, ranks)
@@ -311,10 +312,14 @@ class Job:
         )
 
 
-def _weights(start: str | None) -> dict[str, Tensor]:
+def _weights(start: str | None, data: Data) -> dict[str, Tensor]:
     """What a model starts with that another leaves it."""
-    weights = {} if start is None else io.load(start).state_dict()
-    return {name: tensor for name, tensor in weights.items() if not name.startswith("prior.")}
+    if start is None:
+        return {}
+    model = io.load(start)
+    if model.data_shape != data.shape:
+        raise ShapeError(f"{data.info.name} has examples of shape {data.shape}, this model takes {model.data_shape}")
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("prior.")}
 
 
 def lasting(source: str) -> str:

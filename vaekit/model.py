@@ -201,11 +201,16 @@ class VAE(nn.Module):
         Returns:
             (N,), in nats per example, float64.
 
+        Raises:
+            ConfigError: where the posterior has no density, so that there is no bound.
+
         References:
             Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov; 2015), https://arxiv.org/abs/1509.00519, eq. 8.
         """
         if k < 1:
             raise ConfigError(f"k is {k}: at least one importance sample is needed")
+        if not self.latent.has_density:
+            raise ConfigError(f"latent {self.latent.name!r} has no density, and so this model no bound on log p(x)")
         with self._people(), drawing(seed, self._device):
             x = self._data(x)
             c = self._context(y, len(x))

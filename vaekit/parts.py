@@ -126,10 +126,15 @@ class Context(Part):
 
 
 class Encoder(Part):
-    """Features of x, for a Latent to make a posterior of."""
+    """Features of x, for a Latent to make a posterior of.
+
+    Attributes:
+        takes_padding: whether it reads sequences of several lengths, which end in steps of NaN (`vaekit.mask`).
+    """
 
     kind = "encoder"
     wires = ("in_shape", "context")
+    takes_padding: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
@@ -142,11 +147,14 @@ class Latent(Part):
     Attributes:
         root: where the root latent lives; the Prior is a distribution over it.
         out_shape: the shape of one z as the Decoder sees it.
+        has_density: whether the posterior has a density, or a probability; where it has none, as a point of a real space,
+            nothing that is computed with it is a bound, and none is given.
     """
 
     kind = "latent"
     wires = ("in_shape", "context")
     root: Space
+    has_density: ClassVar[bool] = True
 
     @abstractmethod
     def posterior(self, h: Tensor, c: Tensor) -> Distribution:

@@ -169,7 +169,7 @@ class _Bars(_Silent):
 
     def report(self, report: Report) -> None:
         if report.split == "validation":
-            self.validation = f"  validation {report.terms['nelbo']:.2f}{' best' if report.best else ''}"
+            self.validation = f"  validation {total(report):.2f}{' best' if report.best else ''}"
             return
         shown = f"{terms(report)}  {report.images_per_second:,.0f} images/s{self.validation}"
         self.bar.update(
@@ -184,8 +184,15 @@ def terms(report: Report) -> str:
     """`103.21 = recon 98.02 + KL 5.19`, in nats per example."""
     names = {"reconstruction": "recon", "kl": "KL", "kl_mc": "KL (Monte Carlo)", "penalty": "penalty"}
     parts = " | ".join(f"{short} {report.terms[name]:.2f}" for name, short in names.items() if name in report.terms)
-    total = next((report.terms[name] for name in ("nelbo", "profile", "loss") if name in report.terms), math.nan)
+    whole = total(report)
     label = "profile (no bound) " if "profile" in report.terms else ""
-    loss = report.terms.get("loss", total)
-    parts += f" | loss {loss:.2f}" if parts and abs(loss - total) > 0.005 else ""
-    return f"{label}{total:.2f} ({parts})" if parts else f"{total:.2f}"
+    loss = report.terms.get("loss", whole)
+    parts += f" | loss {loss:.2f}" if parts and abs(loss - whole) > 0.005 else ""
+    return f"{label}{whole:.2f} ({parts})" if parts else f"{whole:.2f}"
+
+
+def total(report: Report) -> float:
+    """What stands for all of a report: the bound, else what is nearest to it."""
+    return next(
+        (report.terms[name] for name in ("nelbo", "profile", "loss", "reconstruction") if name in report.terms), math.nan
+    )

@@ -1,7 +1,7 @@
 """How contexts join data: vectors (D,), sequences (T, F) and images (C, H, W)."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vaekit.errors import ShapeError
@@ -24,6 +24,11 @@ def widen(shape: Shape, *, times: int = 1, plus: int = 0) -> Shape:
     """`shape` with its feature axis multiplied by `times`, then lengthened by `plus`."""
     axis = feature_axis(shape)
     return (*shape[:axis], shape[axis] * times + plus, *shape[axis + 1 :])
+
+
+def mask(x: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
+    """Where x holds data: sequences (N, steps, features) of several lengths are filled up at their ends with NaN."""
+    return ~x.isnan()
 
 
 def join(h: Float[Tensor, "n *features"], c: Float[Tensor, "n context"]) -> Float[Tensor, "n *joined"]:

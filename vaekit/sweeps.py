@@ -19,7 +19,7 @@ from typing import Any
 
 from vaekit import figures, io, recipes, strictjson
 from vaekit.config import DEFAULTS
-from vaekit.data.check import check_labels, check_support
+from vaekit.data.check import check_labels, check_padding, check_support
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.errors import ConfigError, TrainingError, VaekitError
@@ -65,8 +65,8 @@ class Sweep:
         found = []
         for _, group in itertools.groupby(self.rows, key=lambda row: json.dumps(row["values"])):
             rows = list(group)
-            done = [row for row in rows if row["nelbo"] is not None]
-            terms = {term: [row[term] for row in done] for term in _TERMS}
+            done = [row for row in rows if row["reconstruction"] is not None]
+            terms = {term: [row[term] for row in done if row[term] is not None] for term in _TERMS}
             means = {term: mean(values) if values else None for term, values in terms.items()}
             spread = {f"{term}_std": stdev(values) if len(values) > 1 else None for term, values in terms.items()}
             found.append({"values": rows[0]["values"], "seeds": len(done), **means, **spread})
@@ -185,6 +185,7 @@ def _check_all(chosen: Recipe, combinations: list[dict[str, Any]], options: Trai
             twin = models.setdefault(_plain({kind: config.part(kind) for kind in DEFAULTS}), values)
             if twin is not values:
                 raise ConfigError(f"the same model as {_said(twin)}: leave out one, and say by seeds how often to train it")
+            check_padding(model.encoder, found)
             check_labels(model.context, found)
             if _plain(config.likelihood) not in likelihoods:
                 check_support(model.likelihood, found)
@@ -237,7 +238,7 @@ def _run(task: dict[str, Any]) -> dict[str, Any]:
     if run.status == "interrupted":
         raise KeyboardInterrupt
     tests = [row for row in run.metrics if row["split"] == "test"]
-    terms = {term: tests[-1][term] if tests else None for term in _TERMS}
+    terms = {term: tests[-1].get(term) if tests else None for term in _TERMS}
     return {"run": run.path.name, "status": run.status, "error": error, **terms}
 
 

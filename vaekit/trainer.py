@@ -90,6 +90,8 @@ class Trainer:
     ) -> None:
         self.options, self.choices, self.ranks = options, choices, ranks
         self.device = ranks.device(options.device if choices is None else choices.device)
+        if options.select == "bound" and not model.latent.has_density:
+            raise ConfigError(f"latent {model.latent.name!r} has no density, and so no bound to select a model by: select=loss")
         self.step = Step(model, loss).to(self.device)
         self.players = loss.players(model)
         self.optimizers = self._made_optimizers()

@@ -41,7 +41,7 @@ def terms_of(
         raise DataError("there are no examples to validate on")
     *sums, n = ranks.sum(tally.sums()).tolist()
     means = {name.replace("kl_mc", "kl"): value / n for name, value in zip(tally.names, sums, strict=True)}
-    if all(name in means for name in _BOUND):
+    if step.model.latent.has_density and all(name in means for name in _BOUND):
         return {name: means[name] for name in ("loss", *_BOUND)}
     return {"loss": means["loss"], **bound(step.model, validation, seed=seed, total=ranks.sum)}
 

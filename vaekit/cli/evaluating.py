@@ -38,7 +38,7 @@ def evaluate(
     """How good a model is on the test set: bounds, latents, reconstructions, and what is wrong with it."""
     from vaekit import evaluation, inputs, io
     from vaekit.data.batches import Batches
-    from vaekit.data.check import check_labels, check_support
+    from vaekit.data.check import check_labels, check_padding, check_support
     from vaekit.data.subset import some
     from vaekit.progress import counting
     from vaekit.runs import Run
@@ -52,6 +52,7 @@ def evaluate(
     found = inputs.data_of(model, loaded, data, data_root)
     if found.shape != loaded.data_shape:
         raise ShapeError(f"{found.info.name} has examples of shape {found.shape}, this model takes {loaded.data_shape}")
+    check_padding(loaded.encoder, found)
     check_labels(loaded.context, found)
     remark = check_support(loaded.likelihood, found)
     if remark:
@@ -165,17 +166,17 @@ def _classifier(found: "Data") -> Any:
 
 def _lines(numbers: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The numbers of an evaluation for people, in nats per example where nothing else is said."""
-    train, error, bits = numbers["train_nelbo"], numbers["nll_standard_error"], numbers["bits_per_dim"]
+    train = numbers["train_nelbo"]
     pseudo = "  (of a pseudo-likelihood, no bound)" if numbers["outside_support"] else ""
     beside = "" if train is None else f"  (of training examples {train:.2f})"
-    yield "negative ELBO", f"{numbers['nelbo']:.2f}{beside}{pseudo}"
-    yield "  reconstruction", f"{numbers['reconstruction']:.2f}"
-    yield "  KL", f"{numbers['kl']:.2f}"
-    spread = "" if error is None else f" ± {error:.2f}"
-    what = f"importance-weighted {'average' if pseudo else 'bound'}, k = {numbers['k']:,}, n = {numbers['nll_examples']:,}"
-    yield "negative log-likelihood", f"{numbers['nll']:.2f}{spread}  ({what}){pseudo}"
-    if bits is not None:
-        yield "  in bits per dimension", f"{bits:.3f}"
+    if numbers["nelbo"] is None:
+        yield "negative ELBO", "none  (the latent has no density)"
+        yield "  reconstruction", f"{numbers['reconstruction']:.2f}"
+    else:
+        yield "negative ELBO", f"{numbers['nelbo']:.2f}{beside}{pseudo}"
+        yield "  reconstruction", f"{numbers['reconstruction']:.2f}"
+        yield "  KL", f"{numbers['kl']:.2f}"
+        yield from _likelihood(numbers, pseudo)
     latents = numbers["latents"]
     if latents["kl"] is not None:
         largest = sorted(latents["kl"], reverse=True)
@@ -210,6 +211,15 @@ def _lines(numbers: dict[str, Any]) -> Iterator[tuple[str, str]]:
         about = f"{near['classifier']}, {near['accuracy']:.1%} right; n = {near['n']:,}"
         yield "  in the features of", about
     yield "examples", f"{numbers['examples']:,} of {numbers['data']}, test"
+
+
+def _likelihood(numbers: dict[str, Any], pseudo: str) -> Iterator[tuple[str, str]]:
+    error, bits = numbers["nll_standard_error"], numbers["bits_per_dim"]
+    spread = "" if error is None else f" ± {error:.2f}"
+    what = f"importance-weighted {'average' if pseudo else 'bound'}, k = {numbers['k']:,}, n = {numbers['nll_examples']:,}"
+    yield "negative log-likelihood", f"{numbers['nll']:.2f}{spread}  ({what}){pseudo}"
+    if bits is not None:
+        yield "  in bits per dimension", f"{bits:.3f}"
 
 
 def classifier(

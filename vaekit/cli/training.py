@@ -166,7 +166,9 @@ def tell(run: "Run", as_json: bool) -> None:
         rows: list[tuple[str, Any]] = [("run", run.path)]
         rows += [("figures" if i == 0 else "", path) for i, path in enumerate(run.figures)]
         for row in final:
-            values = f"negative ELBO {row['nelbo']:.2f} = reconstruction {row['reconstruction']:.2f} + KL {row['kl']:.2f}"
+            values = f"reconstruction {row['reconstruction']:.2f}"
+            if "nelbo" in row:
+                values = f"negative ELBO {row['nelbo']:.2f} = {values} + KL {row['kl']:.2f}"
             rows.append(("test", f"{values} nats per example{' (of a pseudo-likelihood, no bound)' if remark else ''}"))
         again = [f"{vaekit} resume {run.path}"] if run.status == "interrupted" else []
         look = [f"{vaekit} sample {run.path}", f"{vaekit} reconstruct {run.path}", f"{vaekit} interpolate {run.path} 0 1"]

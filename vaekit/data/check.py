@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -12,7 +13,8 @@ from vaekit.data.catalog import Examples, Lazy
 from vaekit.data.prepare import SPLITS, Data
 from vaekit.data.streamed import Stream
 from vaekit.errors import ConfigError, DataError
-from vaekit.parts import Context, Likelihood
+from vaekit.parts import Context, Encoder, Likelihood
+from vaekit.shapes import mask
 
 
 def check_support(likelihood: Likelihood, data: Data) -> str:
@@ -27,6 +29,37 @@ def check_support(likelihood: Likelihood, data: Data) -> str:
     drawn = data.info.binarize == "dynamic"
     remarks = [_split(likelihood, getattr(data, split), split, drawn and split == "train") for split in SPLITS]
     return next(filter(None, remarks), "")
+
+
+def check_padding(encoder: Encoder, data: Data) -> None:
+    """Check that an encoder reads sequences of several lengths where there are some.
+
+    Raises:
+        DataError: where it does not.
+    """
+    for split in SPLITS:
+        examples = getattr(data, split)
+        if not _is_padded(examples.x):
+            continue
+        if not encoder.takes_padding:
+            raise DataError(
+                f"{data.info.name} has padding (NaN) in its {split} split, which encoder {encoder.name!r} does not read: "
+                "choose one that does, such as encoder=lstm"
+            )
+        there = mask(examples.x)
+        begun = there[:, :, :1]
+        before = torch.cat([torch.ones_like(begun[:, :1]), begun[:, :-1]], 1)
+        wrong = (there != begun).any(2) | (begun > before)[..., 0]
+        wrong[:, 0] |= ~begun[:, 0, 0]
+        if wrong.any():
+            i, step = wrong.nonzero()[0].tolist()
+            raise DataError(
+                f"[{i}] in {split} has NaN in step {step}, or before it: padding is whole steps of NaN after the last of data"
+            )
+
+
+def _is_padded(x: Tensor | Lazy) -> TypeGuard[Tensor]:
+    return isinstance(x, Tensor) and x.dim() == 3 and x.is_floating_point() and bool(x.isnan().any())
 
 
 def check_labels(context: Context, data: Data) -> None:
@@ -80,6 +113,11 @@ def _split(likelihood: Likelihood, examples: Examples, split: str, drawn: bool) 
 def _held(x: Tensor, examples: Examples) -> Iterator[tuple[Tensor, Place]]:
     """Values in pieces, the distinct ones where they are bytes, with a function that says where one of them is."""
     flat = x.reshape(-1)
+    if _is_padded(x):
+        there = mask(flat).nonzero()[:, 0]
+        for piece in there.split(_PIECE):
+            yield flat[piece], lambda i, piece=piece: _index(examples, int(piece[i]))  # type: ignore[misc]
+        return
     for start, piece in zip(range(0, len(flat), _PIECE), flat.split(_PIECE), strict=True):
         if x.dtype == torch.uint8:
             levels = torch.bincount(piece, minlength=256).nonzero()[:, 0]

@@ -30,7 +30,8 @@ def bound(
         total: sums of this process as sums over all that share the batches.
 
     Returns:
-        `nelbo`, `reconstruction` ($-\mathbb E_q \log p(x \mid z, c)$) and `kl`, in nats per example.
+        `nelbo`, `reconstruction` ($-\mathbb E_q \log p(x \mid z, c)$) and `kl`, in nats per example; `reconstruction` alone
+        where the posterior has no density.
     """
     where = model.context.empty
     rows: list[Tensor] = []
@@ -46,6 +47,8 @@ def bound(
     if not examples:
         raise DataError("there are no examples to evaluate")
     reconstruction, kl = (value / examples for value in sums)
+    if not model.latent.has_density:
+        return {"reconstruction": reconstruction}
     return {"nelbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
 

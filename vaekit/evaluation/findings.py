@@ -54,6 +54,8 @@ def balance(numbers: Numbers, config: Config | None) -> Iterator[str]:
     """One of the two terms rules."""
     weight, how = _weight(numbers, config)
     kl, reconstruction = numbers["kl"], numbers["reconstruction"]
+    if kl is None:
+        return
     counted = numbers["base_measure"] == "counting"  # else the reconstruction has no zero to compare with
     if counted and weight * kl > 2 * reconstruction and kl > 1:
         terms = f"{weight * kl:.4g} against {reconstruction:.4g} nats of reconstruction"
@@ -130,6 +132,15 @@ def far_samples(numbers: Numbers, config: Config | None) -> Iterator[str]:
         )
 
 
+def no_bound(numbers: Numbers, config: Config | None) -> Iterator[str]:
+    """Posteriors without a density."""
+    if numbers["nelbo"] is None:
+        yield (
+            "no bound: the latent has no density, so that there is neither an ELBO nor a likelihood; vaekit refit fits a prior "
+            "to its codes, to sample from"
+        )
+
+
 def support(numbers: Numbers, config: Config | None) -> Iterator[str]:
     """Data that the likelihood gives no probability."""
     share = numbers["outside_support"]
@@ -150,6 +161,7 @@ RULES: tuple[Callable[[Numbers, Config | None], Iterator[str]], ...] = (
     overfitting,
     hole,
     far_samples,
+    no_bound,
     support,
 )
 """In the order in which they speak."""

@@ -21,6 +21,7 @@ from vaekit.metrics import factors as disentanglement
 from vaekit.metrics import images, latents
 from vaekit.model import VAE
 from vaekit.parts import Loss
+from vaekit.shapes import mask
 from vaekit.trace import Terms
 
 _MOST = 2000  # examples of those measures that look at every pair, and of the training set
@@ -64,7 +65,7 @@ def evaluate(
         `ssim` of images in [0, 1]. `probe`: a linear one of labels on codes. `outside_support`: the share of numbers that the
         likelihood gives no probability. `loss`: as it is minimised. `factors`: scores of how well the codes of 5,000 examples
         tell those apart. `fidelity`: of samples to data, in the features of the classifier. `findings`: sentences. What does
-        not apply is None.
+        not apply is None: the bounds of a latent without a density, for instance.
 
     Raises:
         DataError: where there are no examples.
@@ -74,24 +75,21 @@ def evaluate(
     batches = list(batches) if isinstance(batches, Iterator) else batches
     train = list(train) if isinstance(train, Iterator) else train
     terms = bound(model, batches, seed=seed)
-    log_p = log_likelihood(model, batches, k, n, seed, tell)
-    error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else None
+    log_p = log_likelihood(model, batches, k, n, seed, tell) if model.latent.has_density else None
     x, y = _some(batches, model, seed)
     codes = _codes(model, batches)
     known = None if train is None else _some(train, model, seed)
     numbers: dict[str, Any] = {
-        **terms,
-        "nll": -log_p.mean().item(),
-        "nll_standard_error": error,
-        "nll_examples": len(log_p),
-        "k": k,
+        **{name: terms.get(name) for name in ("nelbo", "reconstruction", "kl")},
+        **_nll(log_p),
+        "k": None if log_p is None else k,
         "examples": count(batches),
         "base_measure": model.likelihood.base_measure,
-        "bits_per_dim": _bits(model, x, -log_p.mean().item()),
+        "bits_per_dim": None if log_p is None else _bits(model, x, -log_p.mean().item()),
         "latents": _latents(model, batches, codes, x, y, seed),
         "reconstructions": _reconstructions(model, batches, x, x if known is None else known[0]),
         "probe": None if known is None else _probe(model, known, (x, y)),
-        "train_nelbo": None if known is None else bound(model, [known], seed=seed)["nelbo"],
+        "train_nelbo": None if known is None else bound(model, [known], seed=seed).get("nelbo"),
         "outside_support": 1 - model.likelihood.support.check(x).double().mean().item(),
         "loss": None if loss is None else _loss(model, loss, x, y, seed),
     }
@@ -112,6 +110,14 @@ def _some(batches: Iterable[Any], model: VAE, seed: int) -> tuple[Tensor, Tensor
         raise DataError("there are no examples to evaluate")
     ys = [y for _, y in pairs if y is not None]
     return torch.cat([x for x, _ in pairs]), torch.cat(ys) if ys else None
+
+
+def _nll(log_p: Tensor | None) -> dict[str, Any]:
+    """The negative log-likelihood of so many examples, with its standard error."""
+    if log_p is None:
+        return {"nll": None, "nll_standard_error": None, "nll_examples": None}
+    error = log_p.std().item() / math.sqrt(len(log_p)) if len(log_p) > 1 else None
+    return {"nll": -log_p.mean().item(), "nll_standard_error": error, "nll_examples": len(log_p)}
 
 
 def _bits(model: VAE, x: Tensor, nll: float) -> float | None:
@@ -230,7 +236,8 @@ def _reconstructions(model: VAE, batches: Iterable[Any], seen: Tensor, known: Te
     for batch in batches:
         x, y = placed(batch, model.context.empty)
         again = model.reconstruct(x, _given(model, y)).to(x.dtype)
-        found["mse"].append(images.mse(x, again))
+        there = mask(x)
+        found["mse"].append((torch.where(there, x - again, 0) ** 2).flatten(1).sum(1) / there.flatten(1).sum(1))
         if pixels:
             found["psnr"].append(images.psnr(x, again.clamp(0, 1)))
         if window >= 3:
@@ -241,7 +248,7 @@ def _reconstructions(model: VAE, batches: Iterable[Any], seen: Tensor, known: Te
 
 def _variance(x: Tensor, known: Tensor) -> float:
     """The mean squared error of the mean of known examples: what knowing nothing of x costs."""
-    return ((x.double() - known.double().mean(0)) ** 2).mean().item()
+    return ((x.double() - known.double().nanmean(0)) ** 2).nanmean().item()
 
 
 def _probe(model: VAE, train: tuple[Tensor, Tensor | None], test: tuple[Tensor, Tensor | None]) -> dict[str, Any] | None:

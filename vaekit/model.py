@@ -308,7 +308,8 @@ class VAE(nn.Module):
         if x.dtype == torch.uint8:
             raise DataError("x is of bytes; a model takes floats in [0, 1]: give x / 255")
         data = self._tensor(x[None] if single else x, self.data_shape, "x")
-        if not torch.isfinite(data).all():
+        padded = self.encoder.takes_padding and len(self.data_shape) == 2
+        if not torch.isfinite(data.nan_to_num(0) if padded else data).all():
             raise DataError("x holds values that are not finite")
         return data
 

@@ -90,7 +90,7 @@ def evaluate(
         "reconstructions": _reconstructions(model, batches, x, x if known is None else known[0]),
         "probe": None if known is None else _probe(model, known, (x, y)),
         "train_nelbo": None if known is None else bound(model, [known], seed=seed).get("nelbo"),
-        "outside_support": 1 - model.likelihood.support.check(x).double().mean().item(),
+        "outside_support": 1 - model.likelihood.support.check(x[mask(x)]).double().mean().item(),
         "loss": None if loss is None else _loss(model, loss, x, y, seed),
     }
     numbers["factors"] = None if factors is None else _factors(codes, factors, seed)

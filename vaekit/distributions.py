@@ -45,6 +45,9 @@ class _OfSequences(Independent):  # type: ignore[type-arg]
     """One that passes over padding."""
 
     def log_prob(self, value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            of_each: Tensor = self.base_dist.log_prob(value)
+            return of_each.sum((-2, -1))
         there = mask(value)
         of_each = self.base_dist.log_prob(torch.where(there, value, _ANYTHING))
         return torch.where(there, of_each, 0).sum((-2, -1))
@@ -153,6 +156,8 @@ def kl(q: Distribution, p: Distribution) -> Tensor:
     Raises:
         NotImplementedError: where `has_kl(q, p)` is false.
     """
+    if _is_code(q):
+        return -p.log_prob(q.mean)
     dims = kl_dims(q, p)
     if dims is not None:
         return dims.sum(-1)
@@ -172,7 +177,12 @@ def kl_dims(q: Distribution, p: Distribution) -> Tensor | None:
 def has_kl(q: Distribution, p: Distribution) -> bool:
     """Whether `kl(q, p)` has a closed form here."""
     elementwise = _types(q, p) in _ELEMENTWISE and _event_axes(q) == _event_axes(p)
-    return elementwise or (_joint(q, p) is not None and q.event_shape == p.event_shape)
+    return _is_code(q) or elementwise or (_joint(q, p) is not None and q.event_shape == p.event_shape)
+
+
+def _is_code(q: Distribution) -> bool:
+    """Whether all probability is on one code: the KL is then what that code costs under p, whatever p is."""
+    return isinstance(q, PointMass) and not q.value.is_floating_point()
 
 
 def _joint(q: Distribution, p: Distribution) -> "_Kl | None":

@@ -1,8 +1,9 @@
 """The variational autoencoder: three conditional distributions, and what people do with them."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,7 @@ class VAE(nn.Module):
 
             def drawn(part: slice) -> Tensor:
                 px = self.px(z[part], c[part])
-                return px.sample() if draw else px.mean
+                return px.sample() if draw else self._mean(px, fresh=True)
 
             return self._in_parts(n, drawn)
 
@@ -155,14 +156,14 @@ class VAE(nn.Module):
         with self._people():
             z = self._tensor(z, self.latent.out_shape, "z")
             c = self._context(y, len(z))
-            return self._in_parts(len(z), lambda part: self.px(z[part], c[part]).mean)
+            return self._in_parts(len(z), lambda part: self._mean(self.px(z[part], c[part])))
 
     def reconstruct(self, x: Any, y: Any = None) -> Tensor:
         """The mean of p(x | z, c) at the code of each example, (N, *data_shape)."""
         with self._people():
             x = self._data(x)
             c = self._context(y, len(x))
-            return self._in_parts(len(x), lambda part: self.px(self._code(x[part], c[part]), c[part]).mean)
+            return self._in_parts(len(x), lambda part: self._mean(self.px(self._code(x[part], c[part]), c[part])))
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None) -> Tensor:
         """A path of decoded latents from `a` to `b`: straight up to three dimensions, on the arc between them above.
@@ -185,7 +186,7 @@ class VAE(nn.Module):
             z = path(codes[0], codes[1], steps, self.latent.root)
             t = torch.linspace(0, 1, steps, device=c.device, dtype=c.dtype)[:, None]
             c = c[:1] + t * (c[1:] - c[:1])
-            return self._in_parts(steps, lambda part: self.px(z[part], c[part]).mean)
+            return self._in_parts(steps, lambda part: self._mean(self.px(z[part], c[part])))
 
     def log_likelihood(self, x: Any, y: Any = None, k: int = 200, seed: int | None = 0) -> Tensor:
         r"""The importance-weighted bound on log p(x | c), which tightens towards it as `k` grows.
@@ -302,6 +303,16 @@ class VAE(nn.Module):
         y = self.context.parse(y, n, classes)
         c: Tensor = self.context(y if y is None else y.to(self._device), n)
         return c
+
+    def _mean(self, px: Distribution, fresh: bool = False) -> Tensor:
+        """The mean of p(x | z, c); where it has no closed form a draw, the same one always unless a fresh one is wanted."""
+        try:
+            return px.mean
+        except NotImplementedError:
+            name = self.likelihood.name
+            warnings.warn(f"likelihood {name!r} has no mean in closed form: draws stand for it", stacklevel=4)
+            with nullcontext() if fresh else drawing(0, self._device):
+                return px.sample()
 
     def _data(self, x: Any, single: bool = False) -> Tensor:
         x = torch.as_tensor(x)

@@ -63,6 +63,7 @@ class Part(nn.Module, ABC):
         name: what users type; chosen by the plugin, in lower case with hyphens.
         wires: the constructor's positional parameters; fixed by the interface.
         compiles: whether `torch.compile(fullgraph=True)` takes it; a part that says no gives the reason in its docstring.
+        exchanges: whether it exchanges tensors between ranks in training, so that no rank may try it alone.
         expected_failures: checks of `vaekit.testing` that it cannot pass, by name, each with the reason.
         out_shape: the shape of one output.
     """
@@ -71,6 +72,7 @@ class Part(nn.Module, ABC):
     name: ClassVar[str]
     wires: ClassVar[tuple[str, ...]] = ()
     compiles: ClassVar[bool] = True
+    exchanges: ClassVar[bool] = False
     expected_failures: ClassVar[Mapping[str, str]] = {}
     out_shape: Shape
     wiring: dict[str, Any]

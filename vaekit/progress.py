@@ -183,16 +183,22 @@ class _Bars(_Silent):
 def terms(report: Report) -> str:
     """`103.21 = recon 98.02 + KL 5.19`, in nats per example."""
     names = {"reconstruction": "recon", "kl": "KL", "kl_mc": "KL (Monte Carlo)", "penalty": "penalty"}
-    parts = " | ".join(f"{short} {report.terms[name]:.2f}" for name, short in names.items() if name in report.terms)
+    own = _of_first_player(report)
+    parts = " | ".join(f"{short} {own[name]:.2f}" for name, short in names.items() if name in own)
     whole = total(report)
-    label = "profile (no bound) " if "profile" in report.terms else ""
-    loss = report.terms.get("loss", whole)
+    label = "profile (no bound) " if "profile" in own else ""
+    loss = own.get("loss", whole)
     parts += f" | loss {loss:.2f}" if parts and abs(loss - whole) > 0.005 else ""
     return f"{label}{whole:.2f} ({parts})" if parts else f"{whole:.2f}"
 
 
 def total(report: Report) -> float:
     """What stands for all of a report: the bound, else what is nearest to it."""
-    return next(
-        (report.terms[name] for name in ("nelbo", "profile", "loss", "reconstruction") if name in report.terms), math.nan
-    )
+    own = _of_first_player(report)
+    return next((own[name] for name in ("nelbo", "profile", "loss", "reconstruction") if name in own), math.nan)
+
+
+def _of_first_player(report: Report) -> dict[str, float]:
+    """The terms of the first player by their own names: where there are several, each is called PLAYER.NAME."""
+    player, dot, _ = next(iter(report.terms), "").partition(".")
+    return {name.removeprefix(player + dot): value for name, value in report.terms.items()} if dot else report.terms

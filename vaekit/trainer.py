@@ -19,7 +19,7 @@ from vaekit.gradients import Gradients, pieces
 from vaekit.memory import keep_freed
 from vaekit.model import VAE
 from vaekit.optimizers import OPTIMIZERS, Optimizer
-from vaekit.parts import Loss
+from vaekit.parts import Loss, Part
 from vaekit.ranks import ALONE, Ranks
 from vaekit.schedules import learning_rate
 from vaekit.step import Step
@@ -199,7 +199,8 @@ class Trainer:
 
     def _decided(self, batches: Iterable[Any]) -> Choices:
         n = len(batches) if isinstance(batches, Sized) else 1
-        first = self._piece(next(iter(batches))) if isinstance(batches, Batches) else None
+        alone = self.ranks.size == 1 or not any(isinstance(m, Part) and m.exchanges for m in self.step.modules())
+        first = self._piece(next(iter(batches))) if isinstance(batches, Batches) and alone else None
         to_come = n * self.options.accumulate * self.options.sure_epochs
         return decide(self.step, self.options, self.device, first, to_come)
 

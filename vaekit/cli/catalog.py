@@ -1,5 +1,6 @@
 """`vaekit parts`, `plugins`, `data` and `recipes`: what there is."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def _show_part(kind: str, name: str, as_json: bool) -> None:
         show.document(document)
         return
     about = inspect.cleandoc(part.__doc__ or "")
-    typer.echo(f"{kind} {name}\n\n{about.split('Args:')[0].strip()}\n")
+    typer.echo(f"{kind} {name}\n\n{re.split('Args:|Raises:|References:', about)[0].strip()}\n")
     for option in options:
         default = "none" if option.default is None else option.default
         bounds = f", {option.bounds}" if option.bounds else ""

@@ -19,6 +19,7 @@ SPACES = (
     Space((3,), "sphere"),
     Space((2,), "ball"),
     Space((3,), "simplex"),
+    Space((2, 3), "simplex"),
     Space((1,), "codes", 5),
     Space((2, 2), "codes", 3),
 )
@@ -55,7 +56,7 @@ def on(space: Space, level: Tensor) -> Distribution:
             return independent(Categorical(logits=wide[..., None] * steps, validate_args=False))
         case "simplex":
             steps = torch.linspace(-1, 1, space.shape[-1], device=level.device, dtype=level.dtype)
-            return Dirichlet(torch.exp(wide * steps), validate_args=False)
+            return independent(Dirichlet(torch.exp(wide * steps), validate_args=False))
         case "sphere" | "ball":
             return _Tilted(space, level)
         case _:

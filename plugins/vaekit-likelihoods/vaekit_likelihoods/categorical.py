@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaekit import Likelihood, Shape, distributions, widen
-from vaekit_likelihoods.density import Factorized, Sizes
+from vaekit_likelihoods.density import Factorized, Sizes, choose
 from vaekit_likelihoods.levels import Levels, OnLevels, number, values
 from vaekit_likelihoods.scale import apart
 
@@ -54,7 +54,4 @@ class _Categorical(Factorized):
 
     def sample(self, sample_shape: Sizes = ()) -> Tensor:
         with torch.no_grad():
-            flat = self.log_p.exp().flatten(0, -2)
-            count = torch.Size(sample_shape).numel()
-            k = torch.multinomial(flat, count, replacement=True).T
-            return values(self.log_p.shape[-1], self.log_p)[k].reshape(*sample_shape, *self.log_p.shape[:-1])
+            return values(self.log_p.shape[-1], self.log_p)[choose(self.log_p, sample_shape)]

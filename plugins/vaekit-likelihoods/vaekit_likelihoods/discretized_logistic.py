@@ -1,13 +1,13 @@
 """The discretized logistic likelihood."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution
 
 from vaekit import Likelihood, Shape
 from vaekit_likelihoods.density import Factorized, Sizes
 from vaekit_likelihoods.levels import Levels, OnLevels, number
+from vaekit_likelihoods.logistic import draw, log_bin, mean_level
 from vaekit_likelihoods.scale import Mode, Positive, Scale
 
 
@@ -61,22 +61,11 @@ class _DiscretizedLogistic(Factorized):
 
     @property
     def mean(self) -> Tensor:
-        """The sum over the levels of the probability of lying above each, divided by how many there are."""
-        mean = torch.zeros_like(self.loc)
-        for k in range(self.top):
-            mean = mean + torch.sigmoid((self.loc - (k + 0.5) / self.top) / self.scale)
-        return mean / self.top
+        return mean_level(self.loc, self.scale, self.top)
 
     def log_terms(self, value: Tensor) -> Tensor:
-        k = number(value, self.top + 1)
-        above = ((k + 0.5) / self.top - self.loc) / self.scale
-        below = ((k - 0.5) / self.top - self.loc) / self.scale
-        lower, upper = F.logsigmoid(above), F.logsigmoid(-below)
-        inside = lower + upper + torch.log(-torch.expm1(-1 / (self.top * self.scale)))
-        return torch.where(k == 0, lower, torch.where(k == self.top, upper, inside))
+        return log_bin(number(value, self.top + 1), self.loc, self.scale, self.top)
 
     def sample(self, sample_shape: Sizes = ()) -> Tensor:
         with torch.no_grad():
-            u = self.uniform(sample_shape, self.loc)
-            x = self.loc + self.scale * (u.log() - torch.log1p(-u))
-            return number(x, self.top + 1).to(self.loc.dtype) / self.top
+            return draw(self.uniform(sample_shape, self.loc), self.loc, self.scale, self.top)

@@ -1,4 +1,4 @@
-"""The scale of a location-scale likelihood: fixed, learned, or predicted by the decoder."""
+"""The scale of a likelihood, or another positive parameter: fixed, learned, or predicted by the decoder."""
 
 from math import expm1, log
 from typing import Annotated, Literal
@@ -37,13 +37,29 @@ class Scale(nn.Module):
 
     def forward(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Location and scale, both (N, *data_shape), in float32 or better."""
-        theta = theta if theta.dtype == torch.float64 else theta.float()
-        if self.mode == "predicted":
-            loc, raw = apart(theta, 2).unbind(-1)
-            return loc, self.floor + F.softplus(raw + self.at_start)
+        loc, scale = with_scales(theta, self)
+        return loc, scale
+
+    def of(self, raw: Tensor | None, like: Tensor) -> Tensor:
+        """The scale, of the shape of `like`; `raw` is what the decoder says of it, where it is predicted."""
+        if raw is not None:
+            return self.floor + F.softplus(raw + self.at_start)
         if self.raw is None:
-            return theta, torch.full_like(theta, self.fixed)
-        return theta, (self.floor + F.softplus(self.raw)).expand_as(theta)
+            return torch.full_like(like, self.fixed)
+        return (self.floor + F.softplus(self.raw)).expand_as(like)
+
+
+def with_scales(theta: Tensor, *scales: Scale) -> tuple[Tensor, ...]:
+    """The first parameter that θ holds of each dimension, and then every scale: each (N, *data_shape), in float32 or better."""
+    theta = theta if theta.dtype == torch.float64 else theta.float()
+    first, *raw = apart(theta, features(*scales)).unbind(-1)
+    left = iter(raw)
+    return first, *(scale.of(next(left) if scale.mode == "predicted" else None, first) for scale in scales)
+
+
+def features(*scales: Scale) -> int:
+    """How many numbers θ holds of each dimension: one, and one for each scale that is predicted."""
+    return 1 + sum(scale.mode == "predicted" for scale in scales)
 
 
 def apart(theta: Tensor, k: int) -> Tensor:

@@ -1,31 +1,18 @@
-"""The losses keep every promise of their interface, and give what can be known without them."""
+"""Losses of many draws give what can be known without them."""
 
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Categorical, Independent, MultivariateNormal, Normal
-from vaekit_losses import IWAE
+from vaekit_losses import CIWAE, IWAE, MIWAE, PIWAE, DReG
 
 import vaekit
 from vaekit import distributions
-from vaekit.testing import parametrize_with_checks
 
 DATA, LATENT, NOISE = 6, 2, 0.7
-
-
-@parametrize_with_checks([IWAE, (IWAE, {"samples": 1})])
-def test_conformance(check) -> None:
-    check()
-
-
-WIDE = "one draw of many has to fit: posteriors become wide, and the code alone reconstructs poorly, though log p(x) is higher"
-
-
-@parametrize_with_checks([(IWAE, {"samples": 200})], expected_failures={"overfits-eight-points": WIDE})
-def test_conformance_with_many_draws(check) -> None:
-    check()
 
 
 class LinearGaussian:
@@ -60,9 +47,13 @@ class LinearGaussian:
 
     def terms(self, samples: int, seed: int = 0, times: int = 1) -> vaekit.Terms:
         """The loss of the data, each example as often as said."""
+        return self.by(IWAE, seed, times, samples=samples)
+
+    def by(self, loss: type[vaekit.Loss], seed: int = 0, times: int = 1, player: str = "encoder", **options) -> vaekit.Terms:
+        """Likewise, by another loss and for one of its players."""
         torch.manual_seed(seed)
         x = self.x.repeat(times, 1)
-        return IWAE((DATA,), vaekit.Space((LATENT,)), 64, samples=samples)(self, x, x.new_zeros(len(x), 0))
+        return loss((DATA,), vaekit.Space((LATENT,)), 64, **options)(self, x, x.new_zeros(len(x), 0), player)
 
     def log_weight(self, samples: int, seed: int = 0) -> torch.Tensor:
         """The log-weights of the same draws."""
@@ -211,3 +202,190 @@ def test_log_weights_far_below_zero_are_no_trouble_in_float32() -> None:
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), rel=1e-6)
     torch.testing.assert_close(gradient.double(), wanted, rtol=0.1, atol=1e-3 * wanted.abs().max().item())
+
+
+@pytest.mark.parametrize("loss", [MIWAE, PIWAE])
+def test_one_group_is_iwae_and_groups_of_one_are_the_elbo(loss: type[vaekit.Loss]) -> None:
+    model = LinearGaussian(32, exact=False)
+    one_group = model.by(loss, groups=1, samples=7).loss
+    torch.testing.assert_close(one_group, model.terms(7).loss)
+    of_one = model.by(loss, groups=7, samples=1).loss
+    torch.testing.assert_close(of_one, -model.log_weight(7).mean())
+    assert of_one > one_group + 0.01
+
+
+def test_groups_are_bounds_of_draws_of_their_own() -> None:
+    model = LinearGaussian(32, exact=False)
+    terms, weights = model.by(MIWAE, groups=3, samples=5), model.log_weight(15)
+    each = torch.stack([weights[group::3].exp().mean(0).log() for group in range(3)])
+    torch.testing.assert_close(terms.loss, -each.mean())
+    torch.testing.assert_close(terms.parts["miwae"], -each.mean().detach())
+    assert model.terms(15).loss < terms.loss
+
+
+def test_groups_change_the_noise_and_not_the_bound() -> None:
+    model = LinearGaussian(8, exact=False)
+    with torch.no_grad():
+        few, many = (torch.stack([model.by(MIWAE, s, groups=m, samples=4).loss for s in range(60)]) for m in (1, 16))
+    assert few.mean().item() == pytest.approx(many.mean().item(), abs=5 * few.std().item() / math.sqrt(60))
+    assert many.std() < 0.5 * few.std()
+
+
+def test_a_mixed_bound_goes_from_iwae_to_the_elbo() -> None:
+    model = LinearGaussian(32, exact=False)
+    ends = model.by(CIWAE, beta=0.0, samples=6), model.by(CIWAE, beta=1.0, samples=6)
+    torch.testing.assert_close(ends[0].loss, model.terms(6).loss)
+    torch.testing.assert_close(ends[1].loss.detach(), ends[1].parts["nelbo"])
+    torch.testing.assert_close(model.by(CIWAE, beta=0.05, samples=6).loss, 0.95 * ends[0].loss + 0.05 * ends[1].loss)
+
+
+def test_each_player_gets_the_gradient_of_its_own_bound() -> None:
+    model = LinearGaussian(32, exact=False)
+    encoder, decoder = (model.by(PIWAE, player=player, groups=3, samples=5) for player in ("encoder", "decoder"))
+    assert "miwae" in encoder.parts
+    assert "iwae" in decoder.parts
+    for got, wanted in ((encoder, model.by(MIWAE, groups=3, samples=5)), (decoder, model.terms(15))):
+        torch.testing.assert_close(got.loss, wanted.loss)
+        torch.testing.assert_close(model.gradients(got.loss), model.gradients(wanted.loss))
+
+
+def _built(**parts: object) -> vaekit.VAE:
+    small = {"encoder": {"name": "mlp", "hidden": [8]}, "decoder": {"name": "mlp", "hidden": [8]}}
+    return vaekit.build(vaekit.Config(data_shape=(DATA,), likelihood="bernoulli", **{**small, **parts}))[0]
+
+
+@pytest.mark.parametrize("loss", [PIWAE, DReG])
+def test_the_encoders_player_owns_what_makes_the_posterior(loss: type[vaekit.Loss]) -> None:
+    model = _built()
+    model.context.embedding, model.prior.loc = nn.Linear(3, 3), nn.Parameter(torch.zeros(3))
+    players = loss((DATA,), model.latent.root, 64).players(model)
+    names = {id(p): name.partition(".")[0] for name, p in model.named_parameters()}
+    owned = {player: {names[id(p)] for p in own} for player, own in players.items()}
+    assert owned == {"encoder": {"encoder", "latent"}, "decoder": {"context", "prior", "decoder"}}
+    assert sum(map(len, players.values())) == len(names)
+    model.decoder.requires_grad_(False)
+    model.prior.requires_grad_(False)
+    model.context.requires_grad_(False)
+    assert list(loss((DATA,), model.latent.root, 64).players(model)) == ["encoder"]
+
+
+@pytest.mark.parametrize("loss", [PIWAE, DReG])
+def test_a_player_moves_nothing_of_the_other(loss: type[vaekit.Loss]) -> None:
+    moved = {}
+    for player in ("encoder", "decoder"):
+        torch.manual_seed(1)
+        model = _built()
+        before = {name: p.clone() for name, p in model.named_parameters()}
+
+        class Alone(loss):
+            def players(self, model: vaekit.VAE, player: str = player) -> dict[str, list[nn.Parameter]]:
+                return {player: super().players(model)[player]}
+
+        for _ in vaekit.train(model, Alone((DATA,), model.latent.root, 64), [torch.rand(16, DATA).round()], epochs=2):
+            pass
+        moved[player] = {name.partition(".")[0] for name, p in model.named_parameters() if not p.equal(before[name])}
+    assert moved == {"encoder": {"encoder", "latent"}, "decoder": {"decoder"}}
+
+
+def test_the_doubly_reparameterised_loss_has_the_value_of_the_bound() -> None:
+    model = LinearGaussian(32, exact=False)
+    for player in ("encoder", "decoder"):
+        terms = model.by(DReG, player=player, samples=6)
+        torch.testing.assert_close(terms.loss, model.terms(6).loss)
+        torch.testing.assert_close(terms.parts, model.terms(6).parts)
+    (got,) = torch.autograd.grad(model.by(DReG, player="decoder", samples=6).loss, model.w)
+    torch.testing.assert_close(got, model.gradients(model.terms(6).loss)[0])
+
+
+def test_at_the_exact_posterior_the_encoder_has_no_gradient_at_all() -> None:
+    model = LinearGaussian(32, exact=True)
+    posterior = model.loc, model.tril
+    for gradient in torch.autograd.grad(model.by(DReG, samples=6).loss, posterior):
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-10, rtol=0)
+    assert torch.autograd.grad(model.terms(6).loss, model.loc)[0].norm() > 0.01
+
+
+def _gradients(model, of: tuple[torch.Tensor, ...], times: int, runs: int, samples: int) -> dict[str, torch.Tensor]:
+    """Gradients by both losses, one row a run, each over so many copies of the data."""
+    found = {}
+    for name, loss in (("plain", IWAE), ("doubly", DReG)):
+        each = [torch.autograd.grad(model.by(loss, seed, times, samples=samples).loss, of) for seed in range(runs)]
+        found[name] = torch.stack([torch.cat([g.flatten() for g in gradients]) for gradients in each])
+    return found
+
+
+def _agree(one: torch.Tensor, other: torch.Tensor) -> None:
+    error = torch.hypot(one.std(0), other.std(0)) / math.sqrt(len(one))
+    gap = (one.mean(0) - other.mean(0)).abs()
+    assert (gap <= 4.5 * error + 1e-9).all(), (gap / error).max()
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_its_gradient_is_that_of_the_bound_in_expectation_with_less_noise_near_the_posterior(near: bool) -> None:
+    model = LinearGaussian(4, exact=near)
+    with torch.no_grad():
+        model.loc += 0.1
+    found = _gradients(model, (model.loc, model.tril), times=50, runs=40, samples=8)
+    plain, doubly = (found[name][:, [*range(8), 8, 10, 11]] for name in ("plain", "doubly"))  # none above the diagonal
+    _agree(plain, doubly)
+    assert (doubly.mean(0)[:8] > 10 * doubly.std(0)[:8] / math.sqrt(40)).all()
+    if near:
+        assert (doubly.var(0) < 0.5 * plain.var(0)).all()
+
+
+class Layers(nn.Module):
+    """Two layers of latents, whose parameters are in everything: both posteriors, both priors, and what the decoder sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.likelihood = SimpleNamespace(exact=True)
+        self.x = torch.tensor([[0.5], [-1.0]]).double()
+        self.a, self.s, self.b, self.t, self.d, self.g = (
+            nn.Parameter(torch.tensor(v).double()) for v in (0.4, 0.9, 0.3, 0.8, 0.5, 1.2)
+        )
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor, samples: int) -> vaekit.Trace:
+        q = distributions.normal(self.a * x, self.s.expand(x.shape))
+        root = q.rsample((samples,))
+        below = Independent(Normal(self.b * root + self.a * x, self.t), 1)
+        z = below.rsample()
+        prior = distributions.normal(self.a * torch.ones_like(x), torch.ones_like(x))
+        sites = vaekit.Site(q, prior, root), vaekit.Site(below, Independent(Normal(self.d * root, 1.0), 1), z)
+        seen = self.g * z
+        theta = seen.flatten(0, 1)
+        return vaekit.Trace(x, c, vaekit.Draw(seen, sites), distributions.normal(theta, torch.full_like(theta, NOISE)))
+
+    def by(self, loss: type[vaekit.Loss], seed: int, times: int, samples: int) -> vaekit.Terms:
+        torch.manual_seed(seed)
+        x = self.x.repeat(times, 1)
+        return loss((1,), vaekit.Space((1,)), 64, samples=samples)(self, x, x.new_zeros(len(x), 0), "encoder")
+
+
+def test_it_is_right_for_layers_and_for_parameters_that_are_everywhere() -> None:
+    model = Layers()
+    found = _gradients(model, tuple(model.parameters()), times=500, runs=50, samples=4)
+    _agree(found["plain"], found["doubly"])
+    sure = found["plain"].mean(0).abs() / found["plain"].std(0) * math.sqrt(50)
+    assert (sure > 10).all()
+
+
+def test_draws_without_a_gradient_are_refused() -> None:
+    q = Independent(Normal(torch.zeros(4, 2), 1.0), 1)
+    model = _leaves(vaekit.Site(q, q, q.sample((3,))))
+    loss = DReG((5,), vaekit.Space((2,)), 64, samples=3)
+    with pytest.raises(vaekit.ConfigError, match="those of this latent have none"):
+        loss(model, model.trace.x, model.trace.c)
+    with torch.no_grad():
+        assert loss(model, model.trace.x, model.trace.c).loss.isfinite()
+    with pytest.raises(vaekit.ShapeError, match="iwae takes it"):
+        DReG((5,), vaekit.Space((2,), "codes", 7), 64)
+
+
+def test_draws_that_the_decoder_does_not_see_are_refused() -> None:
+    loc = torch.zeros(4, 2, requires_grad=True)
+    q = distributions.normal(loc, torch.ones(4, 2))
+    draws = q.rsample((3,))
+    px = distributions.normal(draws.flatten(0, 1), torch.ones(12, 2))
+    trace = vaekit.Trace(torch.zeros(4, 2), torch.zeros(4, 0), vaekit.Draw(draws, (vaekit.Site(q, q, draws + 0),)), px)
+    with pytest.raises(vaekit.ConfigError, match="is not made of the draws"):
+        DReG((2,), vaekit.Space((2,)), 64, samples=3)(Leaves(trace), trace.x, trace.c)

@@ -1,13 +1,12 @@
 """The importance-weighted bound."""
 
-import math
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from vaekit import VAE, Loss, Shape, Space, Terms
+from vaekit_losses.shared import finished, in_nats, negative_bound, weighed
 
 
 class IWAE(Loss):
@@ -52,17 +51,6 @@ class IWAE(Loss):
 
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c, self.samples)
-        log_px = trace.log_px()  # once only, which is why not log_weight(): a profile likelihood counts how often it scores
-        log_weight = log_px + torch.stack([site.log_ratio() for site in trace.draw.sites]).sum(0)
-        loss = math.log(self.samples) - log_weight.logsumexp(0).mean()
-        reconstruction, kl = -log_px.mean(), trace.kl().mean()
-        parts = {
-            "nelbo" if model.likelihood.exact else "profile": reconstruction + kl,
-            "reconstruction": reconstruction,
-            "kl" if trace.closed else "kl_mc": kl,
-            "iwae": loss,
-        }
-        if trace.draw.penalty is not None:
-            parts["penalty"] = trace.draw.penalty.mean()
-            loss = loss + parts["penalty"]
-        return Terms(loss, {name: part.detach() for name, part in parts.items()})
+        log_px, log_weight = weighed(trace)
+        parts = {**in_nats(model, trace, log_px), "iwae": negative_bound(log_weight)}
+        return finished(parts["iwae"], parts, trace)

@@ -1,0 +1,58 @@
+"""What the losses share: what they report, their log-weights, and whose the parameters are."""
+
+import math
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from vaekit import VAE, Terms, Trace
+
+
+def in_nats(model: VAE, trace: Trace, log_px: Tensor) -> dict[str, Tensor]:
+    """The negative ELBO and what it is made of, means over the batch, by the names that say what they are."""
+    reconstruction, kl = -log_px.mean(), trace.kl().mean()
+    return {
+        "nelbo" if model.likelihood.exact else "profile": reconstruction + kl,
+        "reconstruction": reconstruction,
+        "kl" if trace.closed else "kl_mc": kl,
+    }
+
+
+def finished(loss: Tensor, parts: dict[str, Tensor], trace: Trace) -> Terms:
+    """The Terms, with the latent's own penalty in the loss and among the parts, where it has one."""
+    if trace.draw.penalty is not None:
+        parts = {**parts, "penalty": trace.draw.penalty.mean()}
+        loss = loss + parts["penalty"]
+    return Terms(loss, {name: part.detach() for name, part in parts.items()})
+
+
+def weighed(trace: Trace) -> tuple[Tensor, Tensor]:
+    """log p(x | z) and the log-weights, (S, N). It scores x once only: a profile likelihood counts how often it does."""
+    log_px = trace.log_px()
+    return log_px, log_px + torch.stack([site.log_ratio() for site in trace.draw.sites]).sum(0)
+
+
+def negative_bound(log_weight: Tensor) -> Tensor:
+    """Minus the log of the mean weight over the first axis, mean over all others."""
+    return math.log(log_weight.shape[0]) - log_weight.logsumexp(0).mean()
+
+
+def with_layers_below(loss: Tensor, trace: Trace) -> Tensor:
+    """The loss and the KL of every layer below the root, mean over the batch."""
+    return reduce(torch.add, [site.kl().mean() for site in trace.draw.sites[1:]], loss)
+
+
+def sides(model: VAE) -> dict[str, list[nn.Parameter]]:
+    """Two players: `encoder` has what makes the posterior, `decoder` the rest; one that has nothing to train is left out."""
+    inference = [*model.encoder.parameters(), *model.latent.parameters()]
+    theirs = {id(p) for p in inference}
+    both = {"encoder": inference, "decoder": [p for p in model.parameters() if id(p) not in theirs]}
+    wanting = {player: [p for p in own if p.requires_grad] for player, own in both.items()}
+    return {player: own for player, own in wanting.items() if own}
+
+
+def all_but_prior(model: VAE) -> dict[str, list[nn.Parameter]]:
+    """One player, who leaves the prior as it is."""
+    prior = {id(p) for p in model.prior.parameters()}
+    return {"model": [p for p in model.parameters() if p.requires_grad and id(p) not in prior]}

@@ -229,7 +229,7 @@ def test_listings() -> None:
     assert {row["name"] for row in json.loads(_run("parts", "loss", "--json").stdout)} >= {"elbo"}
     assert "hidden" in json.loads(_run("parts", "show", "encoder", "lstm", "--json").stdout)["options"]
     plugins = {row["package"]: row for row in json.loads(_run("plugins", "--json").stdout)}
-    assert plugins["vaekit-lstm"]["parts"] == ["encoder lstm"]
+    assert plugins["vaekit-lstm"]["parts"] == ["encoder lstm", "decoder lstm"]
     assert "vaekit-lstm" in _run("plugins").stdout
     assert "folder:PATH" in _run("data").stdout
     assert json.loads(_run("data", "digits", "--json").stdout)["train"] == 1457
@@ -245,7 +245,7 @@ def test_listings() -> None:
         (
             ["train", "digits", "encoder=lsmt"],
             2,
-            "error: unknown encoder 'lsmt'; did you mean 'lstm'? (installed: conv, lstm, mlp)",
+            "error: unknown encoder 'lsmt'; did you mean 'lstm'? (installed: conv, lstm, mlp, ",
         ),
         (["train", "digit"], 2, "unknown dataset 'digit'; did you mean 'digits'?"),
         (["train"], 2, "no data: give the name of a data set, arrays, or a recipe"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vaekit
-from vaekit import Terms
+from vaekit import Terms, cli
 from vaekit.data.batches import Batches
 from vaekit.data.prepare import Data, load
 from vaekit.data.transform import DataOptions
@@ -224,9 +224,32 @@ def test_data_outside_of_the_support(trained: vaekit.VAE) -> None:
     assert any("of the numbers lie outside the support of bernoulli: the bound is of no density" in line for line in said)
 
 
+def test_a_latent_without_a_density_has_no_bound(digits: Data, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = vaekit.fit(
+        "digits",
+        latent={"name": "point", "features": 4},
+        loss="rae",
+        data_options={"binarize": "dynamic"},
+        epochs=1,
+        output=tmp_path,
+        progress=False,
+    )
+    numbers = _evaluated(run.model, digits)
+    assert [numbers[name] for name in ("nelbo", "kl", "nll", "nll_examples", "k", "bits_per_dim", "train_nelbo")] == [None] * 7
+    assert numbers["reconstruction"] > 0
+    assert numbers["findings"][-1].startswith("no bound: the latent has no density")
+    assert not {"nelbo", "kl"} & set(run.metrics[-1])
+    with pytest.raises(vaekit.ConfigError, match="latent 'point' has no density, and so this model no bound"):
+        run.model.log_likelihood(digits.test.take(torch.arange(2)).x.float() / 255)
+    with pytest.raises(vaekit.ConfigError, match="no bound to select a model by: select=loss"):
+        list(vaekit.train(*vaekit.build(run.model.config), [torch.rand(4, 1, 8, 8)], select="bound"))
+    cli.app(["evaluate", str(run.path), "-n", "50", "-k", "2"], standalone_mode=False)
+    assert "none  (the latent has no density)" in capsys.readouterr().out
+
+
 def test_every_rule_is_provoked_above() -> None:
     assert [rule.__name__ for rule in RULES] == [
-        *("collapse", "blur", "balance", "scale", "overfitting", "hole", "far_samples", "support")
+        *("collapse", "blur", "balance", "scale", "overfitting", "hole", "far_samples", "no_bound", "support")
     ]
 
 

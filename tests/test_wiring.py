@@ -30,7 +30,7 @@ def test_a_model_put_together_by_hand_describes_itself(tmp_path) -> None:
         (
             {"encoder": "lsmt"},
             vaekit.UnknownPart,
-            r"unknown encoder 'lsmt'; did you mean 'lstm'\? \(installed: conv, lstm, mlp\)",
+            r"unknown encoder 'lsmt'; did you mean 'lstm'\? \(installed: conv, lstm, mlp, ",
         ),
         (
             {"latent": {"featres": 2}},

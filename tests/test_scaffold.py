@@ -206,7 +206,7 @@ WRONG = {
     ("vaekit", "encoder"): "a module 'vaekit', which is that of another package: choose another name",
     ("torch", "encoder"): "a module 'torch', which is that of another package: choose another name",
     ("scikit-learn", "encoder"): "a module 'scikit_learn', which is that of another package: choose another name",
-    ("vaekit-lstm", "decoder"): "a module 'vaekit_lstm', which is that of another package: choose another name",
+    ("vaekit-lstm", "latent"): "a module 'vaekit_lstm', which is that of another package: choose another name",
     ("vaekit-bar", "encodr"): "no kind of part is called 'encodr'; did you mean 'encoder'? (kinds: context, encoder, latent, "
     "prior, likelihood, decoder, loss, dataset)",
     ("vaekit-lstm", "encoder"): "encoder 'lstm' is brought by vaekit-lstm already: choose another name",

@@ -268,7 +268,7 @@ _case("40-no-side", "data_shape", _config(lambda c: c.update(data_shape=[])))
 for _key in ("_target_", "auto_map", "trust_remote_code", "module", "__class__", "base_model"):
     _case(f"41-{_key}", re.escape(_key), _config(lambda c, key=_key: c.update({key: "os.system"})))
     _case(f"41-option-{_key}", re.escape(_key), _config(lambda c, key=_key: c["encoder"].update({key: "evil.py:run"})))
-_case("42-unknown", "unknown encoder 'resnet'", _config(lambda c: c.update(encoder={"name": "resnet"})))
+_case("42-unknown", "unknown encoder 'perceiver'", _config(lambda c: c.update(encoder={"name": "perceiver"})))
 for _number, _name in enumerate(
     ("../evil", "os:system", "a.b", "evil/x", "Conv", "conv\n", "https://evil", "", "c" * 65, "cоnv")
 ):

@@ -85,6 +85,19 @@ def test_which_model_is_best_is_for_select_to_say() -> None:
     assert "loss" not in best["bound"].terms
 
 
+def test_a_loss_may_say_that_the_last_model_is_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    def best(**asked: Any) -> list[int]:
+        model, loss = _model()
+        monkeypatch.setattr(type(loss), "selects", "last")
+        rows = vaekit.train(model, loss, _batches(), validation=_batches(False), epochs=8, lr=1.0, **asked)  # it gets worse
+        return [r.epoch for r in rows if r.split == "validation" and r.best]
+
+    assert best() == list(range(1, 9))
+    assert best(select="loss") == best(select="loss", early_stop=8) != list(range(1, 9))
+    with pytest.raises(vaekit.ConfigError, match="by loss 'elbo' the last is the best: select=loss or select=bound"):
+        best(early_stop=2)
+
+
 def test_a_seed_repeats_a_run_to_the_bit_whatever_else_is_drawn_meanwhile() -> None:
     weights = []
     for disturbance in (False, True):

@@ -238,6 +238,7 @@ def _begun(run: Run, job: Job) -> None:
 
 
 def keep_training(run: Run, job: Job, keeping: Keeping) -> None:
+    """Train to the end, as is asked; only the main rank tells of it and writes."""
     main = job.ranks.main
     job.train(
         run,

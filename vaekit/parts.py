@@ -238,11 +238,14 @@ class Likelihood(Part):
 class Loss(Part):
     """What training minimises, by arithmetic on Traces.
 
-    `examples`, in the wiring, is the size of the training set.
+    `examples`, in the wiring, is the size of the training set. `selects` says which model of a training is the best where the
+    user does not: the one whose loss is lowest on the validation set, or, where players work against each other so that the
+    loss says nothing of that, the last.
     """
 
     kind = "loss"
     wires = ("data_shape", "root", "examples")
+    selects: ClassVar[Literal["loss", "last"]] = "loss"
 
     def players(self, model: "VAE") -> dict[str, list[nn.Parameter]]:
         """Disjoint groups of parameters, each stepped in turn on its own Terms; all of the model's that want gradients."""

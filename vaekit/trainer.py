@@ -90,8 +90,12 @@ class Trainer:
     ) -> None:
         self.options, self.choices, self.ranks = options, choices, ranks
         self.device = ranks.device(options.device if choices is None else choices.device)
-        if options.select == "bound" and not model.latent.has_density:
+        self.select = options.select or loss.selects
+        if self.select == "bound" and not model.latent.has_density:
             raise ConfigError(f"latent {model.latent.name!r} has no density, and so no bound to select a model by: select=loss")
+        if self.select == "last" and options.early_stop is not None:
+            said = f"by loss {loss.name!r} the last is the best: select=loss or select=bound"
+            raise ConfigError(f"training: early_stop waits for a better model, and {said}")
         self.step = Step(model, loss).to(self.device)
         self.players = loss.players(model)
         self.optimizers = self._made_optimizers()
@@ -317,7 +321,7 @@ class Trainer:
         return means
 
     def _validated(self, validation: Iterable[Any]) -> Report:
-        of_loss = self.options.select == "loss"
+        of_loss = self.select != "bound"
         self.ranks.sync_buffers(self.step)
         with self.ranks.gathered(self.step), self._at_work():
             if of_loss:
@@ -329,7 +333,7 @@ class Trainer:
         if wrong:
             raise TrainingError(f"validation {wrong[0]} is not finite after step {self.steps} (epoch {self.epoch + 1}): {CURE}")
         score = terms["loss" if of_loss else "nelbo"]
-        better = score < self.best or self.options.select == "last"
+        better = score < self.best or self.select == "last"
         self.best = min(self.best, score)
         self.stale = 0 if better else self.stale + 1
         return Report(self.epoch + 1, self.steps, "validation", terms, 1.0, math.nan, math.nan, better)

@@ -25,7 +25,7 @@ class TrainingOptions(Options):
         gamma: what it is multiplied by then.
         clip: largest norm of the gradient of each player; none by default.
         select: which model is the best: `loss`, the one whose loss is lowest on the validation set; `bound`, whose ELBO is
-            highest there, whatever the loss; `last`.
+            highest there, whatever the loss; `last`. By default what the loss says: `last` for adversarial ones, else `loss`.
         early_stop: epochs without a better one after which to stop; none by default.
         seed: everything random depends on it.
         device: `auto` for a GPU where there is one, else a torch device.
@@ -46,7 +46,7 @@ class TrainingOptions(Options):
     milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=1000, strict=False)] = ()
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     clip: Annotated[float, Field(gt=0)] | None = None
-    select: Literal["loss", "bound", "last"] = "loss"
+    select: Literal["loss", "bound", "last"] | None = None
     early_stop: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: str = "auto"

@@ -22,7 +22,7 @@ Schedule = Annotated[str | None, typer.Option(help="constant, cosine, one-cycle 
 Milestones = Annotated[str | None, typer.Option(help="Epochs after which steps lowers it, such as 20,40.")]
 Gamma = Annotated[float | None, typer.Option(help="What it is multiplied by then.  [default: 0.1]")]
 Clip = Annotated[float | None, typer.Option(help="Largest norm of the gradient.")]
-Select = Annotated[str | None, typer.Option(help="Which model is best: loss, bound or last.  [default: loss]")]
+Select = Annotated[str | None, typer.Option(help="Which model is best: loss, bound or last.  [default: as the loss says]")]
 EarlyStop = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better model.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...  [default: auto]")]
 Accumulate = Annotated[int | None, typer.Option(help="Pieces to take the examples of a step in.  [default: 1]")]

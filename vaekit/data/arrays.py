@@ -41,7 +41,7 @@ def as_examples(x: Tensor, source: str) -> Tensor:
     elif x.is_floating_point():
         x = x.float()
     elif x.dtype != torch.uint8:
-        raise DataError(f"{source} is of {x.dtype}: give bytes (0 to 255) or floats")
+        raise DataError(f"{source} is of {x.dtype}: give images as bytes (0 to 255), and counts as floats")
     if not 2 <= x.dim() <= 4 or 0 in x.shape[1:]:
         wanted = "(N, features), (N, steps, features) or (N, channels, height, width)"
         raise DataError(f"{source} has shape {tuple(x.shape)}: give {wanted}")

@@ -37,17 +37,8 @@ def grid(images: Tensor, columns: int, gap: int = 1) -> Picture:
     """
     if not drawable(tuple(images.shape[1:])):
         raise ShapeError(f"data of shape {tuple(images.shape[1:])} cannot be shown as images")
-    pixels = (
-        (images if images.dim() == 4 else images[:, None])
-        .detach()
-        .float()
-        .cpu()
-        .nan_to_num(0)
-        .clamp(0, 1)
-        .mul(255)
-        .round()
-        .byte()
-    )
+    shown = images if images.dim() == 4 else images[:, None]
+    pixels = shown.detach().float().cpu().nan_to_num(0).clamp(0, 1).mul(255).round().byte()
     rows = -(-len(pixels) // columns)
     n, channels, height, width = pixels.shape
     tiles = torch.full((rows * columns, channels, height + gap, width + gap), 128, dtype=torch.uint8)

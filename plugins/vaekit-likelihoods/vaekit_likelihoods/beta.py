@@ -36,7 +36,7 @@ class Beta(Likelihood):
 
     References:
         Beta Regression for Modelling Rates and Proportions (Ferrari, Cribari-Neto; 2004),
-        https://doi.org/10.1080/0266476042000214501, eq. 4.
+        https://doi.org/10.1080/0266476042000214501: the density by its mean and a precision.
     """
 
     name = "beta"

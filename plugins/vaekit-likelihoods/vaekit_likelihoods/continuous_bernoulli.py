@@ -16,7 +16,7 @@ class ContinuousBernoulli(Likelihood):
 
     References:
         The continuous Bernoulli: fixing a pervasive error in variational autoencoders (Loaiza-Ganem, Cunningham; 2019),
-        https://arxiv.org/abs/1907.06845, eq. 7 and 8.
+        https://arxiv.org/abs/1907.06845, section 3.
     """
 
     name = "continuous-bernoulli"
@@ -38,10 +38,12 @@ class _ContinuousBernoulli(Factorized):
 
     @property
     def mean(self) -> Tensor:
-        """1 / (1 - exp(-l)) - 1 / l."""
+        """1 / (1 - exp(-l)) - 1 / l; by the size of l, so that nothing overflows, in the gradient neither."""
         small, logit = _away_from_zero(self.logits)
         series = 0.5 + self.logits / 12 - self.logits**3 / 720
-        return torch.where(small, series, -1 / torch.expm1(-logit) - 1 / logit)
+        size = logit.abs()
+        from_the_high_end = 1 / size + torch.exp(-size) / torch.expm1(-size)
+        return torch.where(small, series, torch.where(logit > 0, 1 - from_the_high_end, from_the_high_end))
 
     def log_terms(self, value: Tensor) -> Tensor:
         return self.logits * value - log_normaliser(self.logits)

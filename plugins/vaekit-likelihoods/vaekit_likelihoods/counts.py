@@ -10,39 +10,47 @@ from vaekit_likelihoods.density import Factorized, Sizes
 from vaekit_likelihoods.scale import Mode, Positive, Scale
 from vaekit_likelihoods.stirling import HALF_LOG_2PI, rest
 
-_MOST = 30.0
+_STRAIGHT = 8.0
 
 
-class Poisson(Likelihood):
-    r"""$\log p(x \mid \theta) = \sum_d x_d \theta_d - e^{\theta_d} - \log x_d!$, in nats per example.
+class _OfCounts(Likelihood):
+    support = constraints.nonnegative_integer
+    base_measure = "counting"
 
-    θ (N, *data_shape), the logarithms of the rates, gives a distribution over counts x: whole numbers from 0, as floats. It is
-    computed so that large terms do not cancel, for counts in the millions too. A θ above 30 counts as 30.
+    def seen(self, x: Tensor) -> Tensor:
+        return x.clamp(min=0).log1p()
+
+
+class Poisson(_OfCounts):
+    r"""$\log p(x \mid \theta) = \sum_d x_d \log \mu_d - \mu_d - \log x_d!$, in nats per example.
+
+    θ (N, *data_shape) gives a distribution over counts x: whole numbers from 0, as floats. The rate is $\mu = e^\theta$ up to
+    $\theta = 8$ and goes on in a straight line from there, $\mu = e^8 (\theta - 7)$, so that no step of training takes it so
+    high that none leads back. It is computed so that large terms do not cancel, for counts in the millions too. The encoder
+    sees $\log(1 + x)$.
 
     References:
         Fast and Accurate Computation of Binomial Probabilities (Loader; 2000), section 3, for the way in which it is computed.
     """
 
     name = "poisson"
-    support = constraints.nonnegative_integer
-    base_measure = "counting"
 
     def __init__(self, data_shape: Shape) -> None:
         super().__init__()
         self.in_shape = self.out_shape = data_shape
 
     def forward(self, theta: Tensor) -> Distribution:
-        (log_rate,) = distributions.promote(theta)
-        return _Poisson(log_rate.clamp(max=_MOST))
+        (theta,) = distributions.promote(theta)
+        return _Poisson(_log_mean(theta))
 
 
-class NegativeBinomial(Likelihood):
+class NegativeBinomial(_OfCounts):
     r"""$\sum_d \log \binom{x_d + r - 1}{x_d} + r \log \frac r{r + \mu_d} + x_d \log \frac{\mu_d}{r + \mu_d}$, in nats.
 
     θ (N, *in_shape) gives a distribution over counts x of (N, *data_shape): whole numbers from 0, as floats. It is a Poisson
-    distribution whose rate has a gamma distribution. $\mu = e^\theta$ is the mean, and the variance is $\mu + \mu^2 / r$: r is
-    the inverse dispersion, and a large one makes it Poisson. in_shape is data_shape, with twice the features where r is
-    predicted. A θ above 30 counts as 30.
+    distribution whose rate has a gamma distribution. The mean μ is made of θ as the rate of `poisson` is, and the variance is
+    $\mu + \mu^2 / r$: r is the inverse dispersion, and a large one makes it Poisson. in_shape is data_shape, with twice the
+    features where r is predicted. The encoder sees $\log(1 + x)$.
 
     Args:
         dispersion: of r: `fixed`; `scalar`, one learned number; `pixel`, one learned number a dimension; `predicted` by the
@@ -56,8 +64,6 @@ class NegativeBinomial(Likelihood):
     """
 
     name = "negative-binomial"
-    support = constraints.nonnegative_integer
-    base_measure = "counting"
 
     def __init__(
         self, data_shape: Shape, *, dispersion: Mode = "pixel", initial: Positive = 1.0, floor: Positive = 1e-3
@@ -68,8 +74,14 @@ class NegativeBinomial(Likelihood):
         self.out_shape = data_shape
 
     def forward(self, theta: Tensor) -> Distribution:
-        log_mean, r = self.dispersion(theta)
-        return _NegativeBinomial(log_mean.clamp(max=_MOST), r)
+        mean, r = self.dispersion(theta)
+        return _NegativeBinomial(_log_mean(mean), r)
+
+
+def _log_mean(theta: Tensor) -> Tensor:
+    r"""$\log \mu$: θ up to 8, and $8 + \log(\theta - 7)$ above."""
+    above = F.relu(theta - _STRAIGHT)
+    return torch.where(above > 0, _STRAIGHT + torch.log1p(above), theta)
 
 
 class _Poisson(Factorized):

@@ -27,7 +27,7 @@ class DiscretizedLogistic(Likelihood):
 
     References:
         Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al.; 2016), https://arxiv.org/abs/1606.04934,
-        appendix C.2, eq. 28.
+        appendix C.5.
     """
 
     name = "discretized-logistic"

@@ -43,7 +43,7 @@ class DiscretizedLogisticMixture(Likelihood):
 
     References:
         PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other Modifications (Salimans,
-        Karpathy, Chen, Kingma; 2017), https://arxiv.org/abs/1701.05517, eq. 1 and 2, and 3 for `coupled`.
+        Karpathy, Chen, Kingma; 2017), https://arxiv.org/abs/1701.05517, section 2.1, and 2.2 for `coupled`.
     """
 
     name = "discretized-logistic-mixture"

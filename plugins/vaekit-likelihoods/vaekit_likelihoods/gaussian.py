@@ -5,10 +5,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal, constraints
+from torch.distributions import Distribution, constraints
 
-from vaekit import Likelihood, Shape, distributions
-from vaekit_likelihoods.density import Factorized, Sizes
+from vaekit import Likelihood, Shape, distributions, mask
+from vaekit_likelihoods.density import Sizes
 from vaekit_likelihoods.scale import Positive, Scale
 
 
@@ -31,7 +31,7 @@ class Gaussian(Likelihood):
 
     References:
         Simple and Effective VAE Training with Calibrated Decoders (Rybkin, Daniilidis, Levine; 2020),
-        https://arxiv.org/abs/2006.13202, eq. 5, for `optimal`.
+        https://arxiv.org/abs/2006.13202, for `optimal`: the variance that is found analytically.
     """
 
     name = "gaussian"
@@ -79,22 +79,25 @@ class Gaussian(Likelihood):
 _SHARE = 0.05  # of the newest batch in the running mean
 
 
-class _Profile(Factorized):
+class _Profile(Distribution):
     """A normal that scores with the variance that fits the scored values best, and samples with the running one."""
 
+    arg_constraints: dict[str, constraints.Constraint] = {}
+
     def __init__(self, running: Distribution, floor: float, remember: Callable[[Tensor], None]) -> None:
-        super().__init__(running.batch_shape + running.event_shape)
+        super().__init__(running.batch_shape, running.event_shape, validate_args=False)
         self.running, self.floor, self.remember = running, floor, remember
 
     @property
     def mean(self) -> Tensor:
         return self.running.mean
 
-    def log_terms(self, value: Tensor) -> Tensor:
-        variance = ((value - self.mean) ** 2).mean().detach().clamp(min=self.floor**2)
+    def log_prob(self, value: Tensor) -> Tensor:
+        there = mask(value)
+        squares = torch.where(there, (value - self.mean).detach(), 0).square()
+        variance = (squares.sum() / there.sum().clamp(min=1)).clamp(min=self.floor**2)
         self.remember(variance)
-        terms: Tensor = Normal(self.mean, variance.sqrt(), validate_args=False).log_prob(value)
-        return terms
+        return distributions.normal(self.mean, variance.sqrt().expand_as(self.mean)).log_prob(value)
 
     def sample(self, sample_shape: Sizes = ()) -> Tensor:
         return self.running.sample(sample_shape)

@@ -45,7 +45,7 @@ class PixelCNN(Likelihood):
     References:
         PixelVAE: A Latent Variable Model for Natural Images (Gulrajani et al.; 2016), https://arxiv.org/abs/1611.05013,
         section 3.1; Pixel Recurrent Neural Networks (van den Oord, Kalchbrenner, Kavukcuoglu; 2016),
-        https://arxiv.org/abs/1601.06759, eq. 1 and 2, and sections 3.3 to 3.5 for the blocks and the masks.
+        https://arxiv.org/abs/1601.06759, section 2.1 for the order, and 3.3 to 3.5 for the blocks and the masks.
     """
 
     name = "pixelcnn"
@@ -106,6 +106,11 @@ class _Masked(nn.Conv2d):
         earlier = of_input <= of_output[:, None] if own else of_input < of_output[:, None]
         mask[:, :, middle, middle] = earlier.to(mask.dtype)
         self.register_buffer("mask", mask, persistent=False)
+        seen = mask.sum((1, 2, 3), keepdim=True).clamp(min=1)
+        assert self.bias is not None
+        with torch.no_grad():  # for relu, by the inputs that are left: by all of them it would begin with next to nothing
+            self.weight.normal_().mul_((2 / seen).sqrt())
+            self.bias.zero_()
 
     def forward(self, input: Tensor) -> Tensor:
         weight, bias = self.weights()
@@ -141,7 +146,11 @@ class _Net(nn.Module):
         narrow = channels * -(-hidden // (2 * channels))
         self.first = _Masked(channels, hidden, kernel, channels, own=False)
         self.theta = nn.Conv2d(width, hidden, 1, bias=False)
-        self.blocks = nn.Sequential(*(_Block(hidden, narrow, channels) for _ in range(depth)))
+        blocks = [_Block(hidden, narrow, channels) for _ in range(depth)]
+        with torch.no_grad():
+            for block in blocks:  # all of them together add as much as one would
+                block.up.weight.mul_(depth**-0.5)
+        self.blocks = nn.Sequential(*blocks)
         self.last = _Masked(hidden, channels * numbers, 1, channels, own=True)
 
     def told(self, theta: Tensor) -> Tensor:

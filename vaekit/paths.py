@@ -1,33 +1,49 @@
 """Paths through a latent space."""
 
+from typing import TYPE_CHECKING
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from vaekit.distributions import promote
 from vaekit.errors import ConfigError
-from vaekit.parts import Space
+
+if TYPE_CHECKING:
+    from vaekit.parts import Space
 
 
-def path(a: Tensor, b: Tensor, steps: int, root: Space) -> Tensor:
-    """Latents from `a` to `b`, (steps, *shape), both ends included.
+def path(a: Tensor, b: Tensor, steps: int, root: "Space") -> Tensor:
+    """Latents z from `a` to `b`, (steps, *shape), both ends included.
 
-    A straight line up to three dimensions, in the ball and on the simplex. Else the arc between the directions with the norm
-    going evenly from one to the other, because the middle of a straight line between two draws lies where the prior has next to
-    no mass.
+    An arc where z is the root on the sphere or on a real space of more than three dimensions: the direction turns evenly, and
+    the norm goes evenly from one to the other. The middle of a straight line between two draws would lie where the prior has
+    next to no mass. Opposite directions, between which there are many arcs, go by way of the axis that is nearest to being
+    orthogonal to them.
+
+    A straight line everywhere else. It leaves neither the ball nor the simplex, which an arc does; and a z that is not the
+    root itself may have parts on a simplex.
 
     References:
         Sampling Generative Networks (White; 2016), https://arxiv.org/abs/1609.04468, section 2.1.
     """
     if root.support == "codes":
-        raise ConfigError(f"no path leads from one latent to another in a space of {root.support}")
+        raise ConfigError("no path leads from one code to the next: interpolation is for latents of continuous values")
+    a, b = promote(a, b)
     t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype).reshape(-1, *[1] * a.dim())
-    line = a + t * (b - a)
     norms = (a.norm(), b.norm())
-    straight = root.support in ("ball", "simplex") or (root.support == "real" and a.numel() <= 3)
-    if straight or min(norms) < 1e-6:
-        return line
-    angle = torch.arccos(((a / norms[0]) * (b / norms[1])).sum().clamp(-1, 1))
-    if angle.sin() < 1e-4:  # the same direction, where the arc is the line, or opposite ones, where there is no one arc
-        return line
-    arc: Tensor = (torch.sin((1 - t) * angle) * a / norms[0] + torch.sin(t * angle) * b / norms[1]) / angle.sin()
-    norm: Tensor = norms[0] + t * (norms[1] - norms[0])
-    return arc * norm
+    curved = root.support == "sphere" or (root.support == "real" and a.numel() > 3)
+    if a.shape != root.shape or not curved or min(norms) < 1e-6:
+        return a + t * (b - a)
+    return _arc((a / norms[0]).flatten(), (b / norms[1]).flatten(), t.flatten(1)).reshape(-1, *a.shape) * torch.lerp(*norms, t)
+
+
+def _arc(u: Tensor, v: Tensor, t: Tensor) -> Tensor:
+    """Unit vectors from u (D,) to v (D,) at shares t (steps, 1) of the angle between them, (steps, D)."""
+    angle = 2 * torch.atan2((u - v).norm(), (u + v).norm())
+    across = v - (u @ v) * u
+    if across.norm() < 1e-6:
+        across = F.one_hot(u.abs().argmin(), len(u)).to(u.dtype)
+    across = F.normalize(across, dim=0)
+    across = F.normalize(across - (u @ across) * u, dim=0)
+    return F.normalize((t * angle).cos() * u + (t * angle).sin() * across, dim=1)

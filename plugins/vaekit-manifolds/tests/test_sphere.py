@@ -127,9 +127,9 @@ def test_the_closed_kl_is_that_of_the_draws_and_of_quadrature(features: int) -> 
     p = _uniform(q)
     with torch.no_grad():
         kl = distributions.kl(q, p)
-        z = q.sample((4000,))
+        z = q.sample((1500,))
         gap = q.log_prob(z) - p.log_prob(z)
-    assert ((gap.mean(0) - kl).abs() < 5 * gap.std(0) / math.sqrt(4000) + 1e-9).all()
+    assert ((gap.mean(0) - kl).abs() < 5 * gap.std(0) / math.sqrt(1500) + 1e-9).all()
     order = features / 2 - 1
     for found, kappa in zip(kl.tolist(), KAPPAS, strict=True):
         if ive(order, kappa) > 1e-290:
@@ -154,7 +154,7 @@ def test_the_gradient_of_the_kl_is_kappa_times_the_slope_of_the_resultant() -> N
         assert found == pytest.approx(wanted, rel=1e-3)
 
 
-@pytest.mark.parametrize("features", [2, 3, 11, 50])
+@pytest.mark.parametrize("features", [2, 3, 50])
 def test_gradients_through_draws_are_those_of_the_expectation(features: int) -> None:
     """E of a linear and of a quadratic function have closed forms, through A = E μᵀz and $E (a^T z)^2$."""
     samples = 10_000

@@ -85,6 +85,21 @@ def logarithm(z: Tensor, curvature: float) -> Tensor:
     return z * (length.clamp(max=_edge(z.dtype)).atanh() / length * (2 / sqrt(curvature)))
 
 
+def geodesic(a: Tensor, b: Tensor, steps: int) -> Tensor:
+    """Points (steps, D) of the unit ball, evenly apart by its metric, on the shortest way from a (D,) to b (D,)."""
+    a, b = a.double(), b.double()  # near the boundary a sum has half of the digits
+    way = _moebius_sum(-a, b)
+    length = _length(way)
+    share = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
+    return _moebius_sum(a, way / length * (share * length.clamp(max=_edge(a.dtype)).atanh()).tanh())
+
+
+def _moebius_sum(x: Tensor, y: Tensor) -> Tensor:
+    """Of Mathieu et al. (2019), section 2.3, for the unit ball."""
+    inner, of_x, of_y = (x * y).sum(-1, keepdim=True), _square(x), _square(y)
+    return ((1 + 2 * inner + of_y) * x + (1 - of_x) * y) / (1 + 2 * inner + of_x * of_y)
+
+
 def _edge(dtype: torch.dtype) -> float:
     return 1 - 8 * torch.finfo(dtype).eps
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaekit import Draw, Latent, Shape, Site, Space, distributions, join
-from vaekit_manifolds.ball import Curvature, WrappedNormalInBall, exponential, logarithm
+from vaekit_manifolds.ball import Curvature, WrappedNormalInBall, exponential, geodesic, logarithm
 
 
 class Poincare(Latent):
@@ -22,7 +22,8 @@ class Poincare(Latent):
     The root lives in the open unit ball whatever the curvature, with the metric $(4 / c) (1 - |z|^2)^{-2} I$, and densities are
     by Euclidean volume there. The decoder sees the same point in the ball of radius $1 / \sqrt c$, as the paper has it, or the
     tangent vector at 0 that leads to it. The smaller c, the more either is as in a Euclidean space. Points are held
-    within some 15 of 0 in float32, in units of $1 / \sqrt c$.
+    within some 15 of 0 in float32, in units of $1 / \sqrt c$. A prior of scale s in D dimensions draws about
+    $s \sqrt D$ from 0: with many features take a c so small that $s \sqrt{c D}$ is well below that.
 
     Args:
         features: latent dimensions.
@@ -68,6 +69,13 @@ class Poincare(Latent):
 
     def code(self, h: Tensor, c: Tensor) -> Tensor:
         return self._seen(exponential(self._heads(h, c)[0], self.curvature)[0])
+
+    def path(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
+        """Along the geodesic, in even steps."""
+        return self._seen(geodesic(self._root(a), self._root(b), steps).to(a.dtype))
+
+    def _root(self, z: Tensor) -> Tensor:
+        return exponential(z, self.curvature)[0] if self.chart == "tangent" else z * sqrt(self.curvature)
 
     def _seen(self, root: Tensor) -> Tensor:
         return logarithm(root, self.curvature) if self.chart == "tangent" else root / sqrt(self.curvature)

@@ -50,6 +50,20 @@ def test_the_covariance_is_that_of_the_draws_and_the_kl_torchs(scale: str) -> No
     torch.testing.assert_close(distributions.kl(q, p), kl_divergence(q, standard))
 
 
+@pytest.mark.parametrize("scale", ["exp", "softplus"])
+def test_densities_keep_their_digits_where_deviations_are_tiny(scale: str) -> None:
+    part = FullGaussian((6,), 0, features=8, scale=scale)
+    with torch.no_grad():
+        part.head.bias[8:16] = torch.tensor([0.0, -7, 0, -7, -7, 0, -7, 0]) * (2 if scale == "exp" else 1)
+        part.head.bias[16:] = torch.randn(28)
+        q = part.posterior(torch.randn(5, 6), _c(5))
+        z = q.sample((100,))
+        exact = MultivariateNormal(q.mean.double(), scale_tril=q.scale_tril.double())
+        torch.testing.assert_close(q.log_prob(z).double(), exact.log_prob(z.double()), rtol=1e-3, atol=0.02)
+        deviate = torch.linalg.solve_triangular(q.scale_tril.double(), (z - q.mean).double()[..., None], upper=False)
+    assert deviate.abs().max() < 6  # so that z, rounded, is still where it was drawn
+
+
 class Linear:
     """$x = W z + 0.7 \\varepsilon$ in float64, whose posterior is correlated, and the ELBO without draws."""
 

@@ -1,5 +1,6 @@
 """Relaxed categories: their density, their draws, and models that have them for a latent."""
 
+import itertools
 import math
 
 import pytest
@@ -75,6 +76,35 @@ def test_draws_in_the_corners_have_finite_densities_and_gradients(temperature: f
     assert logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("temperature", [0.01, 0.03, 0.1, 0.3])
+def test_the_mean_of_density_ratios_is_one_where_floats_end_too(temperature: float) -> None:
+    n = 40_000
+    q, p = (Relaxed(logits[None].double(), t) for logits, t in ((LOGITS, temperature), (LOGITS.flip(0) / 2, 1.2 * temperature)))
+    z = q.sample((n,))
+    assert (z < 1e-34).any() == (temperature < 0.3)
+    ratio = (p.log_prob(z) - q.log_prob(z)).exp()
+    assert ratio.mean().item() == pytest.approx(1, abs=5 * ratio.std().item() / math.sqrt(n))
+    assert ratio.std() < 10
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 0.67])
+def test_no_confidence_makes_the_kl_negative(temperature: float) -> None:
+    """Of a sure posterior to even classes: log K at least, which the class alone costs, and more the surer it is."""
+    found = [
+        (q.log_prob(z) - Relaxed(torch.zeros(1, 3), temperature).log_prob(z)).mean().item()
+        for q in (Relaxed(torch.tensor([[sure, 0.0, 0.0]]), temperature) for sure in (5.0, 20.0, 60.0, 200.0))
+        for z in (q.sample((4000,)),)
+    ]
+    assert found[0] > math.log(3) - 0.2
+    assert all(more > less - 0.1 for less, more in itertools.pairwise(found))
+
+
+def test_near_temperature_zero_the_density_is_the_probability_of_the_class() -> None:
+    z = torch.eye(3, dtype=torch.float64)
+    q = Relaxed(LOGITS[None], 1e-6)
+    torch.testing.assert_close(q.log_prob(z[:, None])[:, 0], LOGITS.log_softmax(0), atol=1e-4, rtol=0)
+
+
 def _model(data: int = 3, prior: dict | None = None, **latent) -> vaekit.VAE:
     torch.manual_seed(1)
     config = vaekit.Config(
@@ -111,7 +141,7 @@ def test_importance_weights_of_relaxed_draws_give_log_p() -> None:
     ratio = torch.arange(-60, 60, 0.01, dtype=torch.float64)
     z = torch.stack([torch.sigmoid(ratio), torch.sigmoid(-ratio)], 1)
     jacobian = z.log().sum(1)
-    prior = Relaxed(torch.zeros(1, 1, 2).double(), 0.67)
+    prior = Relaxed(torch.zeros(1, 1, 2).double(), 1.0)
     with torch.no_grad():
         px = model.px(z, z.new_zeros(len(z), 0))
         log_px = torch.stack([px.log_prob(x.expand(len(z), 3)) for x in X], 1)

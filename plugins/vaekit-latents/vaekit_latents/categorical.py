@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit import Draw, Latent, Shape, Site, Space, distributions, join
+from vaekit import Shape, Space, distributions, join
+from vaekit_latents.one_layer import OneLayer
 from vaekit_latents.options import Classes, Temperature, Variables
 from vaekit_latents.relaxed import Relaxed
 
 
-class Categorical(Latent):
+class Categorical(OneLayer):
     r"""Categorical variables, relaxed so that draws have a gradient: $z = \operatorname{softmax}((\log \pi(h, c) + g) / \tau)$
     for each, with Gumbel noise g.
 
@@ -23,7 +24,9 @@ class Categorical(Latent):
     so that the ELBO and importance-weighted bounds hold for the relaxed model, the one that is trained and sampled from. The KL
     has no closed form. The lower the temperature, the nearer draws are to one category each, and the noisier are gradients; up
     to 1 / (classes - 1) the density has no peak but towards the corners. A coordinate of a draw below $10^{-34}$, near the
-    least that float32 holds, is scored as that, which where it happens often counts too little KL to a warmer prior.
+    least that float32 holds, is taken for 0 and scored by the probability of that, so that the bound holds however cold it is;
+    the gradient passes over the step. Of many classes a cold draw shows the decoder little but the largest, while the KL counts
+    what all coordinates tell of x: few classes and a temperature of about 1 are the quickest to learn.
 
     With `hard` the decoder sees the largest category of each draw as a one-hot vector, and gradients pass by that step as if it
     were none. The choice belongs to the decoder then, and the bound is one still; only its gradient is biased.
@@ -50,9 +53,9 @@ class Categorical(Latent):
         in_shape: Shape,
         context: int,
         *,
-        variables: Variables = 20,
-        classes: Classes = 10,
-        temperature: Temperature = 0.67,
+        variables: Variables = 32,
+        classes: Classes = 4,
+        temperature: Temperature = 1.0,
         hard: bool = False,
     ) -> None:
         super().__init__()
@@ -65,22 +68,14 @@ class Categorical(Latent):
     def posterior(self, h: Tensor, c: Tensor) -> Distribution:
         return Relaxed(self._logits(h, c), self.temperature)
 
-    def forward(self, h: Tensor, c: Tensor, prior: Distribution, samples: int) -> Draw:
-        q = self.posterior(h, c)
-        root = q.rsample((samples,))
-        return Draw(self._seen(root), (Site(q, prior, root),))
-
-    def generate(self, root: Tensor, c: Tensor) -> Tensor:
-        return self._seen(root)
-
     def code(self, h: Tensor, c: Tensor) -> Tensor:
-        return self._seen(self._logits(h, c).softmax(-1))
+        return self.seen(self._logits(h, c).softmax(-1))
 
     def _logits(self, h: Tensor, c: Tensor) -> Tensor:
         (logits,) = distributions.promote(self.head(join(h.flatten(1), c)))
         return logits.reshape(-1, *self.root.shape)
 
-    def _seen(self, root: Tensor) -> Tensor:
+    def seen(self, root: Tensor) -> Tensor:
         """What the decoder sees of roots (*, variables, classes)."""
         if self.hard:
             largest = F.one_hot(root.argmax(-1), root.shape[-1]).to(root.dtype)

@@ -7,13 +7,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit import Draw, Latent, Shape, Site, Space, distributions, join
+from vaekit import Shape, Space, distributions, join
+from vaekit_latents.one_layer import OneLayer
 from vaekit_latents.options import Scale, deviation
 
 Side = Annotated[int, Field(ge=1, le=256)]
 
 
-class GridGaussian(Latent):
+class GridGaussian(OneLayer):
     r"""$q(z \mid x, c) = \mathcal N(z; \mu(h, c), \operatorname{diag} \sigma^2(h, c))$ on a grid (channels, height, width).
 
     A map h (N, K, H, W) of the `conv` encoder, say, keeps its height and width: a convolution of one pixel takes each place,
@@ -59,14 +60,6 @@ class GridGaussian(Latent):
     def posterior(self, h: Tensor, c: Tensor) -> Distribution:
         loc, s = distributions.promote(*self._moments(h, c))
         return distributions.normal(loc, deviation(s, self.scale))
-
-    def forward(self, h: Tensor, c: Tensor, prior: Distribution, samples: int) -> Draw:
-        q = self.posterior(h, c)
-        z = q.rsample((samples,))
-        return Draw(z, (Site(q, prior, z),))
-
-    def generate(self, root: Tensor, c: Tensor) -> Tensor:
-        return root
 
     def code(self, h: Tensor, c: Tensor) -> Tensor:
         return self._moments(h, c)[0]

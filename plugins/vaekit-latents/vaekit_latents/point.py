@@ -5,11 +5,12 @@ from math import prod
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit import Draw, Latent, Shape, Site, Space, distributions, join
+from vaekit import Shape, Space, distributions, join
+from vaekit_latents.one_layer import OneLayer
 from vaekit_latents.options import Features
 
 
-class Point(Latent):
+class Point(OneLayer):
     r"""$q(z \mid x, c)$ is all on one point, $z = W (h, c) + b$: an autoencoder without noise.
 
     h (N, *in_shape) and c (N, C) give z (S, N, features), the same for every draw, which is also the code.
@@ -39,14 +40,6 @@ class Point(Latent):
 
     def posterior(self, h: Tensor, c: Tensor) -> Distribution:
         return distributions.PointMass(*distributions.promote(self.code(h, c)))
-
-    def forward(self, h: Tensor, c: Tensor, prior: Distribution, samples: int) -> Draw:
-        q = self.posterior(h, c)
-        z = q.rsample((samples,))
-        return Draw(z, (Site(q, prior, z),))
-
-    def generate(self, root: Tensor, c: Tensor) -> Tensor:
-        return root
 
     def code(self, h: Tensor, c: Tensor) -> Tensor:
         code: Tensor = self.head(join(h.flatten(1), c))

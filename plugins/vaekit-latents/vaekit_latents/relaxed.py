@@ -8,7 +8,7 @@ from torch.distributions import Distribution, constraints
 
 from vaekit import distributions
 
-_LEAST = 1e-34  # a share of less counts as this, so that its logarithm and the gradient of that stay finite
+_LEAST = 1e-34  # near the least that float32 holds; a coordinate of less is taken for 0
 
 
 class Relaxed(Distribution):
@@ -18,6 +18,14 @@ class Relaxed(Distribution):
     - K \log \sum_k \pi_k z_k^{-\tau}$$
 
     for each row of K, by all coordinates but the last, summed over rows: computed in logarithms, where nothing overflows.
+
+    Floats cannot tell a coordinate below $\epsilon = 10^{-34}$ from 0. With m of K above that, those below give the row their
+    probability to be there, and the others its density, by all of them but one:
+
+    $$\log p(z) = \log \Gamma(m) + (m - 1) \log \tau + \sum_{z_k > \epsilon} (\log \pi_k - (\tau + 1) \log z_k)
+    - m \log \sum_k \pi_k \max(z_k, \epsilon)^{-\tau}.$$
+
+    So two densities of one draw have the right ratio however cold they are; near temperature 0 they are $\pi_k$ of its class.
 
     Args:
         logits: (N, *, K); normalised here.
@@ -42,8 +50,10 @@ class Relaxed(Distribution):
         return ((self.log_pi + gumbel) / self.temperature).softmax(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        k = self.event_shape[-1]
+        there = value > _LEAST
         log_z = value.clamp(min=_LEAST).log()
         score = self.log_pi - self.temperature * log_z
-        rows = (score - log_z).sum(-1) - k * score.logsumexp(-1) + math.lgamma(k) + (k - 1) * math.log(self.temperature)
+        m = there.sum(-1).to(score.dtype)
+        constant = m.lgamma() + (m - 1) * math.log(self.temperature)
+        rows = (score - log_z).where(there, 0).sum(-1) - m * score.logsumexp(-1) + constant
         return rows.flatten(value.dim() - len(self.event_shape)).sum(-1) if len(self.event_shape) > 1 else rows

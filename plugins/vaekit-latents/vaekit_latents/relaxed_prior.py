@@ -39,7 +39,7 @@ class RelaxedCategorical(Prior):
         data_shape: Shape,
         context: int,
         *,
-        temperature: Temperature = 0.67,
+        temperature: Temperature = 1.0,
         learned: bool = False,
     ) -> None:
         super().__init__()

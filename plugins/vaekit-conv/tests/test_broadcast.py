@@ -8,7 +8,7 @@ from vaekit_conv import SpatialBroadcastDecoder
 import vaekit
 from vaekit.testing import parametrize_with_checks
 
-SHAPES = [(1, 8, 8), (3, 7, 5), (1, 1, 1), (2, 1, 9)]
+SHAPES = [(3, 7, 5), (1, 1, 1), (2, 1, 9)]
 
 
 @parametrize_with_checks(

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from vaekit_conv import ConvEncoder, TransposedConvDecoder
+from vaekit_conv.layers import finish
 
 import vaekit
 from vaekit.testing import parametrize_with_checks
@@ -16,15 +17,14 @@ OPTIONS = [
     {"depth": 1, "kernel": 1},
 ]
 
-
 VARIANTS = [
-    *[(part, {"width": 4, **options}) for part in (ConvEncoder, TransposedConvDecoder) for options in OPTIONS],
-    (ConvEncoder, {"width": 4, "join": "features"}),
-    (TransposedConvDecoder, {"width": 4, "dense": (7,)}),
+    *[(part, {"width": 4, **options}) for part in (ConvEncoder, TransposedConvDecoder) for options in OPTIONS[:2]],
+    (ConvEncoder, {**OPTIONS[3], "norm": "none", "join": "features"}),
+    (TransposedConvDecoder, {**OPTIONS[2], "dense": (7,)}),
 ]
 
 
-@parametrize_with_checks(VARIANTS, shapes=SHAPES)
+@parametrize_with_checks(VARIANTS, shapes=[(3, 7, 5), (1, 1, 1), (2, 1, 9)])
 def test_conformance(check) -> None:
     check()
 
@@ -32,7 +32,10 @@ def test_conformance(check) -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_decoder_starts_from_the_map_that_the_encoder_ends_with(shape: tuple[int, ...], options: dict) -> None:
-    assert TransposedConvDecoder((2,), shape, 0, **options).start == ConvEncoder(shape, 0, **options).out_shape
+    options = {"width": 4, **options}
+    encoder, decoder, c = ConvEncoder(shape, 0, **options), TransposedConvDecoder((2,), shape, 0, **options), torch.zeros(2, 0)
+    assert encoder(torch.rand(2, *shape), c).shape[1:] == encoder.out_shape == decoder.start
+    assert decoder(torch.randn(2, 2), c).shape[1:] == shape
 
 
 def test_the_context_comes_in_where_it_should() -> None:
@@ -70,3 +73,16 @@ def test_a_batch_of_one_with_one_value_a_channel_trains() -> None:
     x = torch.rand(16, 1, 8, 8)
     batch, reference = part.layers[1], torch.nn.BatchNorm2d(4)
     torch.testing.assert_close(batch(part.layers[0](x)), reference(part.layers[0](x)))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 12, 32, 64])
+def test_a_map_of_one_pixel_survives_group_normalisation(channels: int) -> None:
+    """A group of one value has no variance; normalised all the same, it would be zero whatever it was."""
+    (norm, _) = finish(channels, "group", "relu")
+    x = torch.randn(3, channels, 1, 1)
+    assert not torch.allclose(norm(x[:1]), norm(x[1:2]))
+    assert norm(x[:1]).isfinite().all()
+    whole = torch.randn(3, channels, 2, 5)
+    groups = norm(whole).unflatten(1, (norm.num_groups, -1))
+    torch.testing.assert_close(groups.mean((2, 3, 4)), torch.zeros(3, norm.num_groups), atol=1e-5, rtol=0)
+    assert norm.num_groups == {1: 1, 3: 1, 4: 1, 12: 3, 32: 8, 64: 8}[channels]

@@ -53,8 +53,9 @@ class TransposedConvDecoder(Decoder):
     ) -> None:
         super().__init__()
         check_image(out_shape)
-        planned = plan(width, depth, channels, strides)[::-1]
-        sides = sizes(out_shape, [stride for _, stride in planned[::-1]])[::-1]
+        planned = plan(width, depth, channels, strides)
+        sides = sizes(out_shape, planned)[::-1]
+        planned = planned[::-1]
         self.start = (planned[0][0], *sides[0])
         widths = (prod(in_shape) + context, *dense, prod(self.start))
         self.dense = layers_of(widths)

@@ -1,14 +1,13 @@
 """A convolutional encoder."""
 
-from typing import Literal
+from torch import nn
 
-from torch import Tensor, nn
+from vaekit import Activation, Shape
+from vaekit_conv.layers import Channels, Depth, Kernel, Norm, Strides, Width, finish, plan
+from vaekit_conv.maps import Joined, MapEncoder
 
-from vaekit import Activation, Encoder, Shape, join, widen
-from vaekit_conv.layers import Channels, Depth, Kernel, Norm, Strides, Width, check_image, finish, plan, sizes
 
-
-class ConvEncoder(Encoder):
+class ConvEncoder(MapEncoder):
     """Convolutions, each dividing height and width by its stride (rounded up), with normalisation and activation.
 
     x (N, C, H, W) and c (N, K) give a map h (N, channels, height, width) of any height and width from 1 by 1.
@@ -42,24 +41,14 @@ class ConvEncoder(Encoder):
         kernel: Kernel = 3,
         norm: Norm = "batch",
         activation: Activation = "relu",
-        join: Literal["input", "features"] = "input",
+        join: Joined = "input",
     ) -> None:
         super().__init__()
-        check_image(in_shape)
-        self.at_input = join == "input"
-        before = in_shape[0] + (context if self.at_input else 0)
-        layers: list[nn.Module] = []
         planned = plan(width, depth, channels, strides)
+        before = self.wire(in_shape, context, planned, join)
+        layers: list[nn.Module] = []
         for after, stride in planned:
             layers.append(nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=norm == "none"))
             layers += finish(after, norm, activation)
             before = after
         self.layers = nn.Sequential(*layers)
-        height, width = sizes(in_shape, [stride for _, stride in planned])[-1]
-        self.out_shape = widen((before, height, width), plus=0 if self.at_input else context)
-
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        if self.at_input:
-            h: Tensor = self.layers(join(x, c))
-            return h
-        return join(self.layers(x), c)

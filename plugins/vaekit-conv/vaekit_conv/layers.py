@@ -1,4 +1,4 @@
-"""What the encoder and the decoder share: how wide and how large each layer is, normalisation, activation."""
+"""What encoders and decoders share: how wide and how large each layer is, normalisation, activation."""
 
 from math import gcd
 from typing import Annotated, Literal
@@ -9,6 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import Activation, ConfigError, Shape, ShapeError, activation
+
+Plan = list[tuple[int, int]]
+"""Channels and stride of each layer, the one nearest the image first."""
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Depth = Annotated[int, Field(ge=1, le=8)]
@@ -28,8 +31,8 @@ def check_image(shape: Shape) -> None:
         raise ShapeError(f"it is for images (channels, height, width), not {shape}: mlp and lstm take other data")
 
 
-def plan(width: int, depth: int, channels: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Channels and stride of each layer, the one nearest the image first.
+def plan(width: int, depth: int, channels: tuple[int, ...], strides: tuple[int, ...]) -> Plan:
+    """What the options say of each layer.
 
     Raises:
         ConfigError: where channels and strides are not one each.
@@ -43,10 +46,10 @@ def plan(width: int, depth: int, channels: tuple[int, ...], strides: tuple[int, 
     return list(zip(wide, step, strict=True))
 
 
-def sizes(image: Shape, strides: list[int]) -> list[tuple[int, int]]:
+def sizes(image: Shape, planned: Plan) -> list[tuple[int, int]]:
     """Height and width of an image (C, H, W) and after each layer: each is divided by the stride, rounded up."""
     found = [(image[1], image[2])]
-    for stride in strides:
+    for _, stride in planned:
         found.append((-(-found[-1][0] // stride), -(-found[-1][1] // stride)))
     return found
 
@@ -61,9 +64,17 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation of whatever there is: nn.GroupNorm refuses a batch of one with one value a group."""
+    """Group normalisation that takes nothing from a value that is a group by itself: it would become zero, whatever it was.
+
+    There are up to eight groups, of four channels at least where there are so many: narrower ones say little of a small map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(gcd(channels, min(8, max(1, channels // 4))), channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.numel() == len(x) * self.num_groups:
+            return x * self.weight[:, None, None] + self.bias[:, None, None]
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
@@ -71,7 +82,7 @@ def finish(channels: int, norm: str, name: Activation) -> list[nn.Module]:
     """What follows a convolution: the normalisation, then the activation."""
     normalisation: dict[str, list[nn.Module]] = {
         "batch": [BatchNorm(channels)],
-        "group": [GroupNorm(gcd(channels, 8), channels)],
+        "group": [GroupNorm(channels)],
         "none": [],
     }
     return [*normalisation[norm], activation(name)]

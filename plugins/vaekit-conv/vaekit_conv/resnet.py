@@ -2,19 +2,20 @@
 
 from functools import partial
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from vaekit import Activation, Decoder, Encoder, Shape, join, widen
+from vaekit import Activation, Decoder, Shape, join
 from vaekit_conv.layers import Channels, Depth, Norm, Strides, Width, check_image, finish, plan, sizes
+from vaekit_conv.maps import Joined, MapEncoder
 from vaekit_conv.residual import Enlarge, Enlarging, ResidualBlock, convolution
 
 Blocks = Annotated[int, Field(ge=1, le=32)]
 
 
-class ResNetEncoder(Encoder):
+class ResNetEncoder(MapEncoder):
     r"""Residual blocks in stages, of which each divides height and width by its stride (rounded up): $x_{l+1} = x_l + f(x_l)$.
 
     f is normalisation, activation and a convolution, twice, the last one zero at first, so that a block begins as its
@@ -51,14 +52,12 @@ class ResNetEncoder(Encoder):
         blocks: Blocks = 1,
         norm: Norm = "group",
         activation: Activation = "relu",
-        join: Literal["input", "features"] = "input",
+        join: Joined = "input",
     ) -> None:
         super().__init__()
-        check_image(in_shape)
-        self.at_input = join == "input"
         planned = plan(width, depth, channels, strides)
         before = planned[0][0]
-        layers: list[nn.Module] = [nn.Conv2d(in_shape[0] + (context if self.at_input else 0), before, 3, padding=1)]
+        layers: list[nn.Module] = [nn.Conv2d(self.wire(in_shape, context, planned, join), before, 3, padding=1)]
         bias = norm == "none"
         for after, stride in planned:
             smaller = partial(convolution, before, after, stride, bias)
@@ -67,14 +66,6 @@ class ResNetEncoder(Encoder):
             layers += [ResidualBlock(after, after, within, True, norm, activation) for _ in range(blocks - 1)]
             before = after
         self.layers = nn.Sequential(*layers, *finish(before, norm, activation))
-        height, width = sizes(in_shape, [stride for _, stride in planned])[-1]
-        self.out_shape = widen((before, height, width), plus=0 if self.at_input else context)
-
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        if self.at_input:
-            h: Tensor = self.layers(join(x, c))
-            return h
-        return join(self.layers(x), c)
 
 
 class ResNetDecoder(Decoder):
@@ -125,7 +116,7 @@ class ResNetDecoder(Decoder):
         super().__init__()
         check_image(out_shape)
         planned = plan(width, depth, channels, strides)
-        sides = sizes(out_shape, [stride for _, stride in planned])
+        sides = sizes(out_shape, planned)
         before = planned[-1][0]
         self.start = (before, *sides[-1])
         self.grid = len(in_shape) == 3 and tuple(in_shape[1:]) == sides[-1]

@@ -29,7 +29,7 @@ class FlowLatent(Latent):
       dimensions before i and of what it is told; the dimensions are reversed after each step. The density of a point that was
       not drawn takes a pass through the network for each dimension.
     - `spline`: a monotonic rational-quadratic spline of 8 bins moves each dimension of one half, as a network says of the other
-      half and of what it is told; the dimensions change places after each step. It acts on $(z - \mu) / \sigma$ between -5 and
+      half and of what it is told; the halves change places after each step. It acts on $(z - \mu) / \sigma$ between -5 and
       5, and leaves alone what is beyond.
 
     Args:
@@ -42,8 +42,8 @@ class FlowLatent(Latent):
         Variational Inference with Normalizing Flows (Rezende, Mohamed; 2015), https://arxiv.org/abs/1505.05770, eq. 10 to
         13 and appendix A.1.
         For `iaf`: Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al.; 2016),
-        https://arxiv.org/abs/1606.04934, algorithm 1, eq. 13 and 14.
-        For `spline`: Neural Spline Flows (Durkan et al.; 2019), https://arxiv.org/abs/1906.04032, eq. 4 to 8 and section 3.2.
+        https://arxiv.org/abs/1606.04934, algorithm 1, eq. 12 to 14.
+        For `spline`: Neural Spline Flows (Durkan et al.; 2019), https://arxiv.org/abs/1906.04032, sections 3.1 and 3.2.
     """
 
     name = "flow"

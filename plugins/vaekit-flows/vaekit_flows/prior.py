@@ -24,7 +24,7 @@ class FlowPrior(Prior):
     - `maf`: $f(z)_i = \sigma_i z_i + \mu_i$, where a masked network makes σ and μ of the dimensions before i and of c; the
       dimensions are reversed after each step. A density takes one pass through each network, a draw one for each dimension.
     - `spline`: a monotonic rational-quadratic spline of 8 bins on [-5, 5] moves each dimension of one half, as a network says
-      of the other half and of c; the dimensions change places after each step. Densities and draws take one pass.
+      of the other half and of c; the halves change places after each step. Densities and draws take one pass.
 
     A run begins with the normal distribution that has the mean and the standard deviation, in each dimension, of draws from the
     posteriors of some examples; without that, it is the standard normal.
@@ -40,7 +40,7 @@ class FlowPrior(Prior):
     References:
         Masked Autoregressive Flow for Density Estimation (Papamakarios, Pavlakou, Murray; 2017),
         https://arxiv.org/abs/1705.07057, eq. 3 to 5.
-        For `spline`: Neural Spline Flows (Durkan et al.; 2019), https://arxiv.org/abs/1906.04032, eq. 4 to 8 and section 3.2.
+        For `spline`: Neural Spline Flows (Durkan et al.; 2019), https://arxiv.org/abs/1906.04032, sections 3.1 and 3.2.
         As a prior: Variational Lossy Autoencoder (Chen et al.; 2016), https://arxiv.org/abs/1611.02731, section 3.2.
     """
 

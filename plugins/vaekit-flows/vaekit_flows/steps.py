@@ -116,7 +116,7 @@ class Autoregressive(nn.Module):
 
 
 class Coupling(nn.Module):
-    """Splines of the second half of z that the first half decides on; then the odd dimensions come before the even ones.
+    """Splines of the second half of z that the first half decides on; then the halves change places.
 
     Both ways take one pass through the network.
 
@@ -135,13 +135,10 @@ class Coupling(nn.Module):
     def forward(self, z: Tensor, told: Tensor) -> Mapped:
         kept, moved = z.split((self.kept, self.moved), -1)
         moved, slopes = spline(self._numbers(kept, told)).call_and_ladj(moved)
-        z = torch.cat([kept, moved], -1)
-        return torch.cat([z[..., 1::2], z[..., ::2]], -1), slopes.sum(-1)
+        return torch.cat([moved, kept], -1), slopes.sum(-1)
 
     def inverse(self, z: Tensor, told: Tensor) -> Mapped:
-        odd, even = z.split((self.kept, self.moved), -1)
-        z = torch.stack([even, F.pad(odd, (0, self.moved - self.kept))], -1).flatten(-2)[..., : self.kept + self.moved]
-        kept, moved = z.split((self.kept, self.moved), -1)
+        moved, kept = z.split((self.moved, self.kept), -1)
         bent = spline(self._numbers(kept, told))
         moved = bent.inv(moved)
         return torch.cat([kept, moved], -1), -bent.call_and_ladj(moved)[1].sum(-1)

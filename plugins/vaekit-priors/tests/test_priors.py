@@ -19,10 +19,10 @@ REAL = Space((3,))
 @parametrize_with_checks(
     [
         (GaussianMixture, {"components": 5}),
-        (GaussianMixture, {"components": 1}),
         (Vamp, {"components": 5}),
         (Vamp, {"components": 3, "clamp": True, "weighted": True}),
-    ]
+    ],
+    shapes=[(1, 8, 8), (6, 4), (5,)],
 )
 def test_conformance(check) -> None:
     check()
@@ -148,6 +148,16 @@ def test_a_mixture_begins_where_the_posteriors_are() -> None:
         assert better > 100
         fresh.begin(x[:1], c[:1], posterior)  # one example tells no scale
         assert fresh.log_scale.isfinite().all()
+
+
+def test_with_fewer_examples_than_components_none_is_far_from_all() -> None:
+    prior = GaussianMixture(REAL, (5,), 0, components=300)
+    x = torch.tensor([50.0, -20.0, 3.0]) + torch.tensor([10.0, 1.0, 0.1]) * torch.randn(40, 3)
+    with torch.no_grad():
+        prior.begin(x, torch.zeros(40, 0), lambda x, c: distributions.PointMass(x))
+        assert torch.equal(prior.loc[:40], x)
+        assert (((prior.loc - x.mean(0)) / x.std(0)).abs() < 5).all()
+        assert len(prior.loc.unique(dim=0)) == 300  # two that are one would stay one
 
 
 class LinearGaussian:

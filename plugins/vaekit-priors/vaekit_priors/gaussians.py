@@ -20,8 +20,9 @@ class GaussianMixture(Prior):
     shape. The KL to it has no closed form, and is estimated from the draws.
 
     A run begins with means at draws from the posteriors of some examples, and with scales that are the standard deviation of
-    such draws, so that every component has something to explain whatever the scale of the latents; without that, means are
-    draws from the standard normal, and scales 1. All weights begin equal.
+    such draws, so that every component has something to explain whatever the scale of the latents; where there are fewer
+    examples than components, the other means are draws from the normal distribution of their moments. Without that, means
+    are draws from the standard normal, and scales 1. All weights begin equal.
 
     Args:
         components: how many Gaussians, K.
@@ -54,10 +55,12 @@ class GaussianMixture(Prior):
 
     def begin(self, x: Tensor, c: Tensor, posterior: Posterior) -> None:
         z = posterior(x, c).sample()
+        if len(z) > 1:
+            scale = z.std(0).clamp(min=1e-3)
+            self.loc.copy_(z.mean(0) + scale * self.loc)
+            self.log_scale.copy_(scale.log().expand_as(self.log_scale))
         first = z[: len(self.loc)]
         self.loc[: len(first)] = first.to(self.loc)
-        if len(z) > 1:
-            self.log_scale.copy_(z.std(0).clamp(min=1e-3).log().expand_as(self.log_scale))
 
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
         logits, loc, log_scale = distributions.promote(self.logits, self.loc, self.log_scale)

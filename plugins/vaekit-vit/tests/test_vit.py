@@ -14,11 +14,11 @@ SMALL = {"width": 8, "layers": 2, "heads": 2}
 VARIANTS = [
     (ViTEncoder, {**SMALL, "patch": 3}),
     (ViTEncoder, {**SMALL, "positions": "sincos", "pool": "class"}),
-    (ViTEncoder, {**SMALL, "positions": "none", "heads": 1}),
+    (ViTEncoder, {**SMALL, "positions": "none", "heads": 1, "pool": "mean"}),
 ]
 
 
-@parametrize_with_checks(VARIANTS)
+@parametrize_with_checks(VARIANTS, shapes=[(3, 7, 5), (1, 1, 1), (6, 4), (1, 1)])
 def test_conformance(check) -> None:
     check()
 
@@ -54,6 +54,39 @@ def test_without_positions_the_order_of_patches_does_not_matter(pool: str) -> No
         assert (part(x, c) - part(mixed, c)).abs().max() > 1e-4
 
 
+def test_tokens_are_where_their_patches_are() -> None:
+    part = ViTEncoder((1, 6, 9), 0, patch=3, **SMALL)
+    for layer in part.layers:
+        nn.init.zeros_(layer.together.weight)  # so that no token sees another
+    x, c = torch.rand(2, 1, 6, 9), torch.zeros(2, 0)
+    other = x.clone()
+    other[:, 0, 4, 7] += 1
+    h = part(x, c)
+    assert h.shape[1:] == part.out_shape == (8, 2, 3)
+    assert (part(other, c) != h).any(1).nonzero().tolist() == [[0, 1, 2], [1, 1, 2]]
+    pooled = ViTEncoder((1, 6, 9), 0, patch=3, pool="mean", **SMALL)
+    pooled.load_state_dict(part.state_dict())
+    torch.testing.assert_close(pooled(x, c), h.mean((2, 3)))
+
+
+def test_a_plain_run_learns_what_is_where() -> None:
+    """A square in one of four corners; when the mean of all tokens was h, the latents were given up for this."""
+    x = torch.zeros(128, 1, 8, 8)
+    for i in range(4):
+        row, column = 4 * (i // 2) + 1, 4 * (i % 2) + 1
+        x[i::4, :, row : row + 2, column : column + 2] = 1
+    model, loss = vaekit.build(
+        {
+            "data_shape": (1, 8, 8),
+            "encoder": {"name": "vit", "patch": 2, "width": 32, "layers": 2},
+            "latent": {"name": "gaussian", "features": 4},
+            "decoder": {"name": "mlp", "hidden": [32]},
+        }
+    )
+    *_, last = vaekit.train(model, loss, [x], epochs=200, lr=5e-3, device="cpu")
+    assert last.terms["nelbo"] < 6  # 9.0 is what is known of the pixels one by one
+
+
 def test_a_layer_is_that_of_torch() -> None:
     part = ViTEncoder((5, 3), 0, **SMALL)
     ours = part.layers[0]
@@ -75,7 +108,7 @@ def test_a_layer_is_that_of_torch() -> None:
 
 each_way = pytest.mark.parametrize(
     "options",
-    [{}, {"positions": "sincos"}, {"pool": "class"}, {"positions": "none", "pool": "class"}],
+    [{"pool": "mean"}, {"positions": "sincos"}, {"pool": "class"}, {"positions": "none", "pool": "none"}],
     ids=str,
 )
 
@@ -97,26 +130,35 @@ def pair(short: int, long: int, **options: str) -> list[ViTEncoder]:
     return parts
 
 
+def within(h: torch.Tensor, steps: int) -> torch.Tensor:
+    """Of tokens those of the first steps; the others are zeros. What is pooled is as it is."""
+    if h.dim() == 2:
+        return h
+    assert (h[:, steps:] == 0).all()
+    return h[:, :steps]
+
+
 @each_way
 def test_the_amount_of_padding_does_not_matter(options: dict) -> None:
     short, long = pair(4, 9, **options)
     x, c = padded([4, 2, 1, 3], 4), torch.randn(4, 2)
     more = torch.cat([x, x.new_full((4, 5, 3), torch.nan)], 1)
-    torch.testing.assert_close(long(more, c), short(x, c))
+    torch.testing.assert_close(within(long(more, c), 4), short(x, c))
     alone, _ = pair(2, 9, **options)
     alone.load_state_dict({name: v[:2] if name == "positions" else v for name, v in short.state_dict().items()})
-    torch.testing.assert_close(short(x, c)[1:2], alone(x[1:2, :2], c[1:2]))
+    torch.testing.assert_close(within(short(x, c)[1:2], 2), alone(x[1:2, :2], c[1:2]))
 
 
 @each_way
 def test_gradients_of_the_padded_are_those_of_the_unpadded(options: dict) -> None:
     short, long = pair(2, 5, **options)
     x, c = padded([2, 2], 5), torch.randn(2, 2)
-    weights = torch.randn(2, 8)  # normalisation leaves no gradient to a sum of squares
+    weights = torch.randn(2, 2, 8)  # normalisation leaves no gradient to a sum of squares
     found = []
     for part, steps in ((long, x), (short, x[:, :2])):
         steps = steps.clone().requires_grad_()
-        (weights * part(steps, c)).sum().backward()
+        h = within(part(steps, c), 2)
+        (h * (weights if h.dim() == 3 else weights[:, 0])).sum().backward()
         assert steps.grad.isfinite().all()
         assert (steps.grad[:, 2:] == 0).all()
         gradients = {name: p.grad[:2] if name == "positions" else p.grad for name, p in part.named_parameters()}

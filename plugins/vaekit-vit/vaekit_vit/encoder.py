@@ -19,19 +19,24 @@ class ViTEncoder(Encoder):
     Each patch of an image (C, H, W), filled up with zeros at its right and bottom edges where the patches do not divide it, or
     each step of a sequence (T, F), is joined by the context and becomes a token: $t_i = W [x_i, c] + e_i$ with its position
     $e_i$. Layers follow, each $t' = t + A(\bar t)$ and $t'' = t' + M(\bar t')$ with attention A, a perceptron M of four times
-    the width and normalisation before each. x (N, *in_shape) and c (N, C) give h (N, width).
+    the width and normalisation before each. x (N, *in_shape) and c (N, C) give h, the last layer's tokens where they are:
+    (N, width, rows, columns) or (N, steps, width).
 
-    Steps of NaN at the end of a sequence are padding: no token looks at them and h does not count them. A single NaN before
-    that is read as zero, and a sequence of padding alone as one step of zeros.
+    With `pool` it is (N, width) instead, as for classification. Both ways of pooling say little of what is where before the
+    layers have learned to, while the KL weighs from the first step: a model may then give its latents up, unless the loss
+    begins with less KL (`loss.warmup` of `elbo`).
+
+    Steps of NaN at the end of a sequence are padding: no token looks at them, and in h they are zeros or not counted. A single
+    NaN before that is read as zero, and a sequence of padding alone as one step of zeros.
 
     Args:
         patch: height and width of a patch; no matter for sequences.
         width: numbers of each token.
         layers: how many.
         heads: of attention in each layer; they divide the width.
-        positions: `learned`; `sincos`, fixed waves of row and column or of the step; or `none`, which makes h blind to the
-            order of the patches.
-        pool: h is the `mean` of the last layer's tokens, or a `class` token that looks at all others.
+        positions: `learned`; `sincos`, fixed waves of row and column or of the step; or `none`, by which no token knows its
+            place.
+        pool: `none`; `mean`, of the last layer's tokens; or `class`, one more token that looks at all others.
 
     Raises:
         ConfigError: where the heads, or the waves of `sincos`, do not divide the width.
@@ -56,14 +61,14 @@ class ViTEncoder(Encoder):
         layers: Annotated[int, Field(ge=1, le=32)] = 4,
         heads: Annotated[int, Field(ge=1, le=64)] = 4,
         positions: Literal["learned", "sincos", "none"] = "learned",
-        pool: Literal["mean", "class"] = "mean",
+        pool: Literal["none", "mean", "class"] = "none",
     ) -> None:
         super().__init__()
         if len(in_shape) not in (2, 3):
             raise ShapeError(f"it reads images (channels, height, width) or sequences (steps, features), not {in_shape}")
         if width % heads:
             raise ConfigError(f"{heads} heads have no equal shares of a width of {width}: give a multiple of {heads}")
-        self.image, self.patch = len(in_shape) == 3, patch
+        self.image, self.patch, self.pool = len(in_shape) == 3, patch, pool
         places, features = _tokens(in_shape, patch)
         if positions == "sincos":
             if width % (2 * len(places)):
@@ -77,7 +82,10 @@ class ViTEncoder(Encoder):
         self.class_token = _small(1, width) if pool == "class" else None
         self.layers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.out_shape = (width,)
+        if pool == "none":
+            self.out_shape = (width, *places) if self.image else (*places, width)
+        else:
+            self.out_shape = (width,)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         tokens, seen = self._patches(x) if self.image else self._steps(x)
@@ -89,12 +97,16 @@ class ViTEncoder(Encoder):
             seen = None if seen is None else F.pad(seen, (1, 0), value=True)
         for layer in self.layers:
             h = layer(h, seen)
-        h = self.norm(h)
-        if self.class_token is not None:
+        return self._pooled(self.norm(h), seen)
+
+    def _pooled(self, h: Tensor, seen: Tensor | None) -> Tensor:
+        if self.pool == "class":
             return h[:, 0]
-        if seen is None:
-            return h.mean(1)
-        return h.masked_fill(~seen[:, :, None], 0).sum(1) / seen.sum(1, keepdim=True)
+        if seen is not None:
+            h = h.masked_fill(~seen[:, :, None], 0)
+        if self.pool == "none":
+            return (h.transpose(1, 2) if self.image else h).reshape(-1, *self.out_shape)
+        return h.mean(1) if seen is None else h.sum(1) / seen.sum(1, keepdim=True)
 
     def _patches(self, x: Tensor) -> tuple[Tensor, None]:
         down, right = (-side % self.patch for side in x.shape[2:])

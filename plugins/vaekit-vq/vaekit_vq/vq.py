@@ -27,8 +27,8 @@ class VQ(Codes):
     In the first step of training the codebook becomes encodings of the batch, at random; and later so does every code that
     has come out of use. Under FSDP neither is done to a codebook that learns by `gradient`.
 
-    `perplexity()` tells of collapse: how many codes were in use in the last steps of training, from 1 to `codes`; it is saved
-    with the model, as `vaekit.load(RUN).latent.perplexity()`.
+    `perplexity()` tells of collapse: how many codes were in use in the last steps of training, from 1 to `codes`, and NaN
+    before the first; it is saved with the model, as `vaekit.load(RUN).latent.perplexity()`.
 
     Args:
         codes: vectors in the codebook.

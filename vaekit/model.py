@@ -16,7 +16,6 @@ from vaekit.blocks import afforded, drawing, evaluation
 from vaekit.distributions import tempered
 from vaekit.errors import ConfigError, DataError, ShapeError
 from vaekit.parts import Context, Decoder, Encoder, Latent, Likelihood, Prior
-from vaekit.paths import path
 from vaekit.shapes import Shape
 from vaekit.trace import Trace
 
@@ -93,7 +92,7 @@ class VAE(nn.Module):
 
     def _features(self, x: Tensor, c: Tensor) -> Tensor:
         """h; a model in half precision sees x so, though its likelihood scores x as it is."""
-        h: Tensor = self.encoder(x.to(c.dtype), c)
+        h: Tensor = self.encoder(self.likelihood.seen(x).to(c.dtype), c)
         return h
 
     def _posterior_on_running_statistics(self, x: Tensor, c: Tensor) -> Distribution:
@@ -105,6 +104,28 @@ class VAE(nn.Module):
         """Show the prior some training examples x (M, *data_shape) with c (M, C), before the first step of training."""
         with torch.no_grad(), evaluation(self):
             self.prior.begin(x, c, self._posterior_on_running_statistics)
+
+    def in_nats(self, trace: Trace, log_px: Tensor, kl: Tensor) -> dict[str, Tensor]:
+        """What a loss reports of a pass, in nats per example, by the names that say what it is.
+
+        Args:
+            trace: the record of the pass.
+            log_px: the mean of log p(x | z, c) over draws and examples.
+            kl: the mean of the KL over examples.
+
+        Returns:
+            `nelbo`, the negative ELBO, or `profile` where the likelihood's training score is of no one density;
+            `reconstruction`; and `kl`, or `kl_mc` where it was estimated from the draws. `reconstruction` alone where the
+            posterior has no density, since then nothing bounds log p(x). None carries a gradient.
+        """
+        log_px, kl = log_px.detach(), kl.detach()
+        if not self.latent.has_density:
+            return {"reconstruction": -log_px}
+        return {
+            "nelbo" if self.likelihood.exact else "profile": kl - log_px,
+            "reconstruction": -log_px,
+            "kl" if trace.closed else "kl_mc": kl,
+        }
 
     # For people.
 
@@ -183,7 +204,7 @@ class VAE(nn.Module):
             ends = torch.cat([self._data(a, single=True), self._data(b, single=True)])
             c = self._context(y, 2)
             codes = self._code(ends, c)
-            z = path(codes[0], codes[1], steps, self.latent.root)
+            z = self.latent.path(codes[0], codes[1], steps)
             t = torch.linspace(0, 1, steps, device=c.device, dtype=c.dtype)[:, None]
             c = c[:1] + t * (c[1:] - c[:1])
             return self._in_parts(steps, lambda part: self._mean(self.px(z[part], c[part])))

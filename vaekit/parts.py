@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
+from vaekit.paths import path
 from vaekit.shapes import Shape
 from vaekit.trace import Draw, Terms
 
@@ -174,6 +175,13 @@ class Latent(Part):
     def code(self, h: Tensor, c: Tensor) -> Tensor:
         """The deterministic z (N, *out_shape) that stands for x: no randomness, whatever the mode."""
 
+    def path(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
+        """z (steps, *out_shape) on the way from one to another, (*out_shape) each and both included.
+
+        It is an arc or a straight line (`vaekit.paths`) where the latent does not say how its space bends.
+        """
+        return path(a, b, steps, self.root)
+
 
 class Prior(Part):
     """The prior p(z | c) over the root latent.
@@ -229,6 +237,10 @@ class Likelihood(Part):
     def exact(self) -> bool:
         """Whether log_prob in the present mode is of one density, so that the ELBO is a bound."""
         return True
+
+    def seen(self, x: Tensor) -> Tensor:
+        """x (N, *data_shape) as the encoder sees it: x itself, but where its values are of many magnitudes."""
+        return x
 
     @abstractmethod
     def forward(self, theta: Tensor) -> Distribution:

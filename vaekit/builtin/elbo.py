@@ -95,11 +95,7 @@ class ELBO(Loss):
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
         weighted = self._weight() / self.latent_dims * (self._shaped(trace, kl) if self.training else kl)
         loss = torch.sub(weighted, log_px, alpha=1 / self.data_dims)
-        parts = {
-            "nelbo" if model.likelihood.exact else "profile": kl.detach() - log_px.detach(),
-            "reconstruction": -log_px.detach(),
-            "kl" if trace.closed else "kl_mc": kl.detach(),
-        }
+        parts = model.in_nats(trace, log_px, kl)
         if trace.draw.penalty is not None:
             penalty = trace.draw.penalty.mean()
             parts["penalty"] = penalty.detach()

@@ -208,7 +208,10 @@ def _terms(loss: vaekit.Loss, z: Tensor, sites: tuple[Site, ...], penalty: Tenso
     """The loss of a model whose pass leaves such a trace."""
     x = torch.zeros(8, 3)
     trace = Trace(x, x[:, :0], Draw(z, sites, penalty), _normal(8, (3,)))
-    model: Any = lambda x, c: trace  # noqa: E731
+
+    def model(x: Tensor, c: Tensor) -> Trace:
+        return trace
+
     model.likelihood = SimpleNamespace(exact=True)
     return loss(model, x, x[:, :0])
 

@@ -126,8 +126,11 @@ def test_the_discriminators_loss_reaches_nothing_else_even_where_all_want_gradie
 
 def _train(model: vaekit.VAE, loss: vaekit.Loss, x: Tensor, players: object, epochs: int) -> None:
     """Train with some of the players only."""
-    every = type(loss).players
-    chosen = lambda model: {name: own for name, own in every(loss, model).items() if name in players}  # noqa: E731
-    loss.players = chosen  # type: ignore[method-assign]
+    every = loss.players(model)
+
+    def chosen(model: vaekit.VAE) -> dict[str, list[nn.Parameter]]:
+        return {name: own for name, own in every.items() if name in players}
+
+    loss.players = chosen
     list(vaekit.train(model, loss, [x], epochs=epochs, lr=1e-2, device="cpu"))
     del loss.players

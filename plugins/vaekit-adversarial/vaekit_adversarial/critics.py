@@ -6,7 +6,7 @@ from math import prod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaekit import VAE, Activation, Shape, Trace, Widths, dense, distributions
+from vaekit import Activation, Shape, Terms, Trace, Widths, dense, distributions
 
 
 class Critic(nn.Module):
@@ -55,19 +55,10 @@ def conv_critic(image: Shape, width: int, depth: int) -> Critic:
     return Critic(nn.Sequential(*layers), channels[-1] * prod(sides))
 
 
-def cross_entropy(first: Tensor, second: Tensor) -> Tensor:
+def surprise(first: Tensor, second: Tensor) -> Terms:
     """What a discriminator minimises, in nats: its mean surprise at points of both kinds by their logits; log 2 by guessing."""
-    return 0.5 * (F.softplus(-first).mean() + F.softplus(second).mean())
-
-
-def bound_parts(model: VAE, trace: Trace, log_px: Tensor, kl: Tensor) -> dict[str, Tensor]:
-    """The negative ELBO and what it is made of, from means over the batch."""
-    log_px, kl = log_px.detach(), kl.detach()
-    return {
-        "nelbo" if model.likelihood.exact else "profile": kl - log_px,
-        "reconstruction": -log_px,
-        "kl" if trace.closed else "kl_mc": kl,
-    }
+    loss = 0.5 * (F.softplus(-first).mean() + F.softplus(second).mean())
+    return Terms(loss, {"cross_entropy": loss.detach()})
 
 
 def with_penalty(loss: Tensor, parts: dict[str, Tensor], trace: Trace) -> Tensor:

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, Activation, Loss, Shape, ShapeError, Space, Terms, Widths
-from vaekit_adversarial.critics import bound_parts, cross_entropy, dense_critic, with_penalty
+from vaekit_adversarial.critics import dense_critic, surprise, with_penalty
 
 
 class Factor(Loss):
@@ -27,11 +27,12 @@ class Factor(Loss):
     of the discriminator `cross_entropy`, which is log 2 by guessing. The estimate is as good as the discriminator: it lags
     behind in the first epochs, and with many dimensions it is too low.
 
-    z is the root latent, taken as a vector. The discriminator knows no context. As its estimate moves, the
-    lowest loss need not be the best model's: train with `--select last`.
+    z is the root latent, taken as a vector. The discriminator knows no context: what dimensions have in common because all
+    depend on c counts as correlation too. As its estimate moves, the lowest loss need not be the best model's: the last
+    counts as the best.
 
     Args:
-        gamma: weight of the total correlation, γ; the paper has 1 to 100.
+        gamma: weight of the total correlation, γ.
         hidden: width of each layer of the discriminator; the paper has six of 1000.
         activation: after each.
 
@@ -43,6 +44,7 @@ class Factor(Loss):
     """
 
     name = "factor"
+    selects = "last"
 
     def __init__(
         self,
@@ -71,14 +73,13 @@ class Factor(Loss):
         trace = model(x, c)
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
         tc = self.discriminator(trace.draw.sites[0].z[0]).mean()
-        parts = {**bound_parts(model, trace, log_px, kl), "tc": tc.detach()}
+        parts = {**model.in_nats(trace, log_px, kl), "tc": tc.detach()}
         return Terms(with_penalty(kl - log_px + self.gamma * tc, parts, trace), parts)
 
     def _discriminator(self, model: VAE, x: Tensor, c: Tensor) -> Terms:
         with torch.no_grad():
             z = model.posterior(x, c).sample()
-        loss = cross_entropy(self.discriminator(z), self.discriminator(permuted(z)))
-        return Terms(loss, {"cross_entropy": loss.detach()})
+        return surprise(self.discriminator(z), self.discriminator(permuted(z)))
 
 
 def permuted(z: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaekit import VAE, ConfigError, Loss, Shape, Space, Terms, Trace, Widths, distributions, mask
-from vaekit_adversarial.critics import bound_parts, conv_critic, cross_entropy, dense_critic, with_penalty
+from vaekit_adversarial.critics import conv_critic, dense_critic, surprise, with_penalty
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -39,9 +39,9 @@ class VAEGAN(Loss):
     latent has one, `features`, $\mathcal L_D$, `adversarial`, $\mathcal L_G$, and of the discriminator `cross_entropy`: log 2
     when it can but guess.
 
-    The likelihood's mean has to be a function of θ with a gradient. The discriminator knows no context; of sequences of several
-    lengths it sees what lies within those of x. The losses of players do not fall together, and the lowest says nothing of
-    which model is best: train with `--select last`.
+    The likelihood's mean has to be a function of θ with a gradient. The discriminator knows no context, and takes what looks
+    like data for data whatever c it was made for; of sequences of several lengths it sees what lies within those of x. The
+    losses of players do not fall together, and the lowest says nothing of which model is best: the last counts as that.
 
     Args:
         gamma: weight of the features for the decoder, γ, against fooling the discriminator.
@@ -56,6 +56,7 @@ class VAEGAN(Loss):
     """
 
     name = "vae-gan"
+    selects = "last"
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class VAEGAN(Loss):
         trace = model(x, c)
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
         features = self._distance(x, self._features(_mean(trace.px), x))
-        parts = {**bound_parts(model, trace, log_px, kl), "features": features.detach()}
+        parts = {**model.in_nats(trace, log_px, kl), "features": features.detach()}
         return Terms(with_penalty(kl + features - self.pixels * log_px, parts, trace), parts)
 
     def _decoder(self, model: VAE, x: Tensor, c: Tensor) -> Terms:
@@ -113,8 +114,7 @@ class VAEGAN(Loss):
             rebuilt, drawn = _mean(trace.px), self._drawn(model, trace, c)
         kinds = [self._features(points, x) for points in (x, rebuilt, drawn)]
         data, *made = [self.discriminator.judge(features) for features in kinds]
-        loss = cross_entropy(data, torch.cat(made))
-        return Terms(loss, {"cross_entropy": loss.detach()})
+        return surprise(data, torch.cat(made))
 
     def _drawn(self, model: VAE, trace: Trace, c: Tensor) -> Tensor:
         """The means of p(x | z, c) for z from the prior."""

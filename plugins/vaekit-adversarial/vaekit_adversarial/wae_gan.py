@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, Activation, Loss, Shape, ShapeError, Space, Terms, Widths
-from vaekit_adversarial.critics import bound_parts, cross_entropy, dense_critic, with_penalty
+from vaekit_adversarial.critics import dense_critic, surprise, with_penalty
 
 
 class WAEGAN(Loss):
@@ -28,8 +28,9 @@ class WAEGAN(Loss):
     that λ weighs, `prior_nll`, and of the discriminator `cross_entropy`: log 2 when it can but guess.
 
     z is the root latent, taken as a vector. Where there are layers below it, their KL is added as in the ELBO. The
-    discriminator knows no context: it compares the averages of q and of p over the batch. As it learns, the lowest
-    loss is not the best model's: train with `--select last`.
+    discriminator knows no context: it compares the averages of q and of p over all contexts, so that z may tell of c, and draws
+    of the prior for one c need not be like the z of its examples. As it learns, the lowest loss is not the best model's: the
+    last counts as the best.
 
     Args:
         weight: of the adversarial term, λ; where it is too large, z may become noise that says nothing of x.
@@ -47,6 +48,7 @@ class WAEGAN(Loss):
     """
 
     name = "wae-gan"
+    selects = "last"
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class WAEGAN(Loss):
         loss = self.weight * adversarial - log_px
         for site in below:
             loss = loss + site.kl().mean()
-        parts = {**bound_parts(model, trace, log_px, kl), "adversarial": adversarial.detach()}
+        parts = {**model.in_nats(trace, log_px, kl), "adversarial": adversarial.detach()}
         return Terms(with_penalty(loss, parts, trace), parts)
 
     def _prior(self, model: VAE, z: Tensor, c: Tensor) -> Terms:
@@ -96,5 +98,4 @@ class WAEGAN(Loss):
     def _discriminator(self, model: VAE, z: Tensor, c: Tensor) -> Terms:
         with torch.no_grad():
             of_prior = model.prior_z(c).sample()
-        loss = cross_entropy(self.discriminator(of_prior), self.discriminator(z))
-        return Terms(loss, {"cross_entropy": loss.detach()})
+        return surprise(self.discriminator(of_prior), self.discriminator(z))

@@ -45,6 +45,14 @@ def test_it_is_positive_for_distributions_that_differ_only_in_width() -> None:
     assert (found > 0).all()
 
 
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_it_is_the_same_far_from_the_origin_in_float32_too(kernel: str) -> None:
+    a, b = torch.randn(50, 3), 1 + torch.randn(50, 3)
+    exact = mmd(a.double(), b.double(), kernel, (0.1, 1.0))
+    a, b = a + 1e4, b + 1e4
+    torch.testing.assert_close(mmd(a, b, kernel, (0.1, 1.0)).double(), exact, rtol=0, atol=2e-3)
+
+
 def test_its_gradient_is_finite_where_points_are_one() -> None:
     for n in (1, 4):
         a = torch.zeros(n, 3, requires_grad=True)

@@ -114,6 +114,25 @@ def test_the_gradient_penalty_is_the_squared_norm_of_the_jacobian() -> None:
     assert slope.norm() > 50
 
 
+@pytest.mark.parametrize("how", ["evaluated", "frozen"])
+def test_the_gradient_penalty_is_there_where_nothing_trains_the_encoder(how: str) -> None:
+    model, x = _model(), torch.randn(4000, DATA)
+    wanted = model.decoder.layer.weight.square().sum().item()
+    if how == "evaluated":
+        with torch.no_grad():
+            terms = _terms(model.eval(), x, penalty="gradient", weight=2.0)
+        assert not terms.loss.requires_grad
+    else:
+        model.encoder.requires_grad_(False)
+        model.latent.requires_grad_(False)
+        terms = _terms(model, x, penalty="gradient", weight=2.0)
+        terms.loss.backward()
+        assert model.decoder.layer.weight.grad.norm() > 0
+    found = terms.parts["decoder_gradient"].item()
+    assert found == pytest.approx(wanted, rel=0.1)
+    torch.testing.assert_close(terms.loss.detach(), terms.parts["reconstruction"] + 0.1 * terms.parts["code"] + 2 * found)
+
+
 @pytest.mark.parametrize("penalty", ["l2", "gradient", "none"])
 def test_it_is_per_example_whatever_the_batch(penalty: str) -> None:
     model, x = _model(), torch.randn(600, DATA)
@@ -157,7 +176,14 @@ def test_a_mean_without_a_gradient_is_refused() -> None:
             p.__class__ = type("Sampled", (type(p),), {"mean": property(lambda self: self.sample())})
             return p
 
-    model.likelihood = Drawn((DATA,))
-    with pytest.raises(vaekit.ConfigError, match="no gradient"):
-        _terms(model, x, penalty="gradient")
-    assert _terms(model, x).loss.isfinite()
+    class Unknown(Normals):
+        def forward(self, theta: torch.Tensor) -> Distribution:
+            p = distributions.normal(theta, torch.full_like(theta, SCALE))
+            p.__class__ = type("Sampled", (type(p),), {"mean": Distribution.mean})
+            return p
+
+    for likelihood, why in ((Drawn, "'normals' has no gradient"), (Unknown, "'normals' has no closed form")):
+        model.likelihood = likelihood((DATA,))
+        with pytest.raises(vaekit.ConfigError, match=f"loss 'rae'.*{why}"):
+            _terms(model, x, penalty="gradient")
+        assert _terms(model, x).loss.isfinite()

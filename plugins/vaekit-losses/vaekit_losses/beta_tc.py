@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Site, Space, Terms, distributions
-from vaekit_losses.shared import finished, in_nats, with_layers_below
+from vaekit_losses.shared import finished, with_layers_below
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -52,8 +52,8 @@ class BetaTC(Loss):
         ConfigError: in training, where the posterior is not a product over dimensions.
 
     References:
-        Isolating Sources of Disentanglement in VAEs (Chen et al.; 2018), https://arxiv.org/abs/1802.04942, eq. 2 to 4, and
-        appendix C for the estimators.
+        Isolating Sources of Disentanglement in VAEs (Chen et al.; 2018), https://arxiv.org/abs/1802.04942: the three
+        terms, and both estimators.
     """
 
     name = "beta-tc"
@@ -81,14 +81,15 @@ class BetaTC(Loss):
         trace = model(x, c)
         with distributions.full_precision(x):
             mutual, total, dims = self._apart(trace.draw.sites[0])
+        log_px = trace.log_px().mean()
         parts = {
-            **in_nats(model, trace, trace.log_px()),
+            **model.in_nats(trace, log_px, trace.kl().mean()),
             "mutual_information": mutual,
             "total_correlation": total,
             "dimension_kl": dims,
         }
         apart = self.alpha * mutual + self.beta * total + self.gamma * dims
-        return finished(with_layers_below(parts["reconstruction"] + apart, trace), parts, trace)
+        return finished(with_layers_below(apart - log_px, trace), parts, trace)
 
     def _apart(self, site: Site) -> tuple[Tensor, Tensor, Tensor]:
         """Mutual information, total correlation and dimension-wise KL of the root."""

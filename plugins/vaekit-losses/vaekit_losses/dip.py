@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Space, Terms, distributions
-from vaekit_losses.shared import finished, in_nats
+from vaekit_losses.shared import finished
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -37,7 +37,7 @@ class DIP(Loss):
 
     References:
         Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar et al.; 2018),
-        https://arxiv.org/abs/1711.00848, eq. 6 and 7.
+        https://arxiv.org/abs/1711.00848: DIP-VAE-I and DIP-VAE-II.
     """
 
     name = "dip"
@@ -67,10 +67,9 @@ class DIP(Loss):
         variance = covariance.diagonal()
         off_diagonal = (covariance - torch.diag(variance)).square().sum()
         diagonal = (variance - 1).square().sum()
-        parts = in_nats(model, trace, trace.log_px())
-        loss = parts["reconstruction"] + parts["kl" if trace.closed else "kl_mc"]
-        loss = loss + self.off_diagonal * off_diagonal + self.diagonal * diagonal
-        return finished(loss, {**parts, "off_diagonal": off_diagonal, "diagonal": diagonal}, trace)
+        log_px, kl = trace.log_px().mean(), trace.kl().mean()
+        parts = {**model.in_nats(trace, log_px, kl), "off_diagonal": off_diagonal, "diagonal": diagonal}
+        return finished(kl - log_px + self.off_diagonal * off_diagonal + self.diagonal * diagonal, parts, trace)
 
 
 def _of_means(q: Distribution) -> Tensor:

@@ -38,6 +38,8 @@ def _between_others(a: Tensor, kernel: Kernel, scales: tuple[float, ...]) -> Ten
 
 def _kernel(a: Tensor, b: Tensor, kernel: Kernel, scales: tuple[float, ...]) -> Tensor:
     """k of every point with every other, (N, M), from 0 to 1; a mean over scales of what two normal draws are apart."""
+    middle = (a.mean(0) + b.mean(0)).detach() / 2  # far from the origin all digits of the distances would be lost
+    a, b = a - middle, b - middle
     square = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)
     by = [2 * a.shape[1] * scale for scale in scales]
     each = [(-square / s).exp() if kernel == "rbf" else s / (s + square) for s in by]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Space, Terms
 from vaekit_losses.discrepancy import SCALES, Kernel, Scales, from_prior
-from vaekit_losses.shared import all_but_prior, finished, in_nats, with_layers_below
+from vaekit_losses.shared import all_but_prior, finished, with_layers_below
 
 
 class Info(Loss):
@@ -39,9 +39,9 @@ class Info(Loss):
         ConfigError: where α + λ is less than 1, so that the discrepancy would be wanted large.
 
     References:
-        InfoVAE: Information Maximizing Variational Autoencoders (Zhao, Song, Ermon; 2017), https://arxiv.org/abs/1706.02262,
-        eq. 8, and section 3.2 for the discrepancy.
-        A Kernel Two-Sample Test (Gretton et al.; 2012), https://jmlr.org/papers/v13/gretton12a.html, eq. 3: the estimate.
+        InfoVAE: Information Maximizing Variational Autoencoders (Zhao, Song, Ermon; 2017), https://arxiv.org/abs/1706.02262:
+        the objective, with the maximum mean discrepancy as its divergence.
+        A Kernel Two-Sample Test (Gretton et al.; 2012), https://jmlr.org/papers/v13/gretton12a.html: the unbiased estimate.
     """
 
     name = "info"
@@ -71,6 +71,7 @@ class Info(Loss):
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c)
         root = trace.draw.sites[0]
-        parts = {**in_nats(model, trace, trace.log_px()), "mmd": from_prior(root, self.kernel, self.scales)}
-        loss = parts["reconstruction"] + (1 - self.alpha) * root.kl().mean() + (self.alpha + self.weight - 1) * parts["mmd"]
+        log_px, discrepancy = trace.log_px().mean(), from_prior(root, self.kernel, self.scales)
+        parts = {**model.in_nats(trace, log_px, trace.kl().mean()), "mmd": discrepancy}
+        loss = (1 - self.alpha) * root.kl().mean() + (self.alpha + self.weight - 1) * discrepancy - log_px
         return finished(with_layers_below(loss, trace), parts, trace)

@@ -32,7 +32,7 @@ class IWAE(Loss):
         samples: draws of z an example, K; the paper has 1, 5 and 50.
 
     References:
-        Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov; 2015), https://arxiv.org/abs/1509.00519, eq. 8.
+        Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov; 2015), https://arxiv.org/abs/1509.00519, section 3.
     """
 
     name = "iwae"

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaekit import VAE, Loss, Shape, Space, Terms
-from vaekit_losses.shared import finished, in_nats, negative_bound, weighed
+from vaekit_losses.shared import finished, in_groups, in_nats, negative_bound, weighed
 
 
 class MIWAE(Loss):
@@ -24,7 +24,7 @@ class MIWAE(Loss):
 
     Args:
         groups: bounds that the mean is over, M.
-        samples: draws of z for each, K; the paper has 8 and 8.
+        samples: draws of z for each, K.
 
     References:
         Tighter Variational Bounds are Not Necessarily Better (Rainforth et al.; 2018), https://arxiv.org/abs/1802.04537,
@@ -49,5 +49,5 @@ class MIWAE(Loss):
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c, self.groups * self.samples)
         log_px, log_weight = weighed(trace)
-        parts = {**in_nats(model, trace, log_px), "miwae": negative_bound(log_weight.unflatten(0, (self.samples, self.groups)))}
+        parts = {**in_nats(model, trace, log_px), "miwae": negative_bound(in_groups(log_weight, self.groups))}
         return finished(parts["miwae"], parts, trace)

@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Space, Terms, distributions
-from vaekit_losses.shared import finished, in_nats
+from vaekit import VAE, Loss, Shape, ShapeError, Space, Terms, distributions
+from vaekit_losses.shared import finished, mean_of
 from vaekit_losses.similarity import ms_ssim
 
 
@@ -35,13 +34,13 @@ class MSSSIM(Loss):
 
     Raises:
         ShapeError: where the data are no images.
-        ConfigError: in training, where the mean of the likelihood has no gradient.
+        ConfigError: in training, where the likelihood has no mean in closed form, or one without a gradient.
 
     References:
         Multi-scale Structural Similarity for Image Quality Assessment (Wang, Simoncelli, Bovik; 2003),
-        https://doi.org/10.1109/ACSSC.2003.1292216, eq. 7.
-        Learning to Generate Images with Perceptual Similarity Metrics (Snell et al.; 2017), https://arxiv.org/abs/1511.06409,
-        section 3.
+        https://doi.org/10.1109/ACSSC.2003.1292216: the product over scales and its exponents.
+        Learning to Generate Images with Perceptual Similarity Metrics (Snell et al.; 2017), https://arxiv.org/abs/1511.06409:
+        such a term for autoencoders.
     """
 
     name = "ms-ssim"
@@ -62,15 +61,9 @@ class MSSSIM(Loss):
 
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c)
-        try:
-            mean = trace.px.mean
-        except NotImplementedError:
-            name = model.likelihood.name
-            raise ConfigError(f"loss 'ms-ssim': it compares means, and likelihood {name!r} has none in closed form") from None
-        if self.training and torch.is_grad_enabled() and not mean.requires_grad:
-            raise ConfigError("loss 'ms-ssim': the mean of this likelihood has no gradient, so that nothing learns by it")
+        mean = mean_of(self, model, trace.px)
         with distributions.full_precision(x):
             similarity = ms_ssim(*distributions.promote(x, mean)).mean()
-        parts = {**in_nats(model, trace, trace.log_px()), "ms_ssim": similarity}
-        nelbo = parts["reconstruction"] + parts["kl" if trace.closed else "kl_mc"]
-        return finished(nelbo + self.weight * (1 - similarity), parts, trace)
+        log_px, kl = trace.log_px().mean(), trace.kl().mean()
+        parts = {**model.in_nats(trace, log_px, kl), "ms_ssim": similarity}
+        return finished(kl - log_px + self.weight * (1 - similarity), parts, trace)

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, Loss, Shape, Space, Terms
-from vaekit_losses.shared import finished, in_nats, negative_bound, sides, weighed
+from vaekit_losses.shared import finished, in_groups, in_nats, negative_bound, sides, weighed
 
 
 class PIWAE(Loss):
@@ -30,7 +30,7 @@ class PIWAE(Loss):
 
     Args:
         groups: bounds that the encoder's mean is over, M.
-        samples: draws of z for each, K; the paper has 8 and 8.
+        samples: draws of z for each, K.
 
     References:
         Tighter Variational Bounds are Not Necessarily Better (Rainforth et al.; 2018), https://arxiv.org/abs/1802.04537,
@@ -60,6 +60,6 @@ class PIWAE(Loss):
         log_px, log_weight = weighed(trace)
         name = "iwae"
         if player == "encoder":
-            name, log_weight = "miwae", log_weight.unflatten(0, (self.samples, self.groups))
+            name, log_weight = "miwae", in_groups(log_weight, self.groups)
         parts = {**in_nats(model, trace, log_px), name: negative_bound(log_weight)}
         return finished(parts[name], parts, trace)

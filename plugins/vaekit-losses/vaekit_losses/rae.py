@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Space, Terms, Trace, distributions
-from vaekit_losses.shared import all_but_prior, finished
+from vaekit_losses.shared import all_but_prior, finished, mean_of
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -34,7 +34,7 @@ class RAE(Loss):
 
     Raises:
         ShapeError: where the latent is on a space of codes, which have no length.
-        ConfigError: in training, where the latent has several layers, or the mean of the likelihood no gradient.
+        ConfigError: in training, where the latent has several layers, or the likelihood no mean with a gradient.
 
     References:
         From Variational to Deterministic Autoencoders (Ghosh et al.; 2019), https://arxiv.org/abs/1903.12436, section 3: the
@@ -71,23 +71,22 @@ class RAE(Loss):
         parts = {"reconstruction": -trace.log_px().mean(), "code": z.square().sum() / (2 * z.shape[1])}
         loss = parts["reconstruction"] + self.beta * parts["code"]
         if self.penalty != "none":
-            of_decoder = _squares(model.decoder) if self.penalty == "l2" else _slope(trace)
+            of_decoder = _squares(model.decoder) if self.penalty == "l2" else self._slope(model, trace)
             parts[f"decoder_{self.penalty}"] = of_decoder
             loss = loss + self.weight * of_decoder
         return finished(loss, parts, trace)
 
+    def _slope(self, model: VAE, trace: Trace) -> Tensor:
+        """The squared norm of the Jacobian of the mean by the code, estimated, mean over the batch."""
+        z, px, learning = trace.draw.z, trace.px, torch.is_grad_enabled()
+        with torch.enable_grad(), distributions.full_precision(z):
+            if not z.requires_grad:  # nothing trains the encoder, or nothing trains at all
+                z = z.detach().requires_grad_()
+                px = model.px(z, trace.c)
+            mean = mean_of(self, model, px)
+            (slope,) = torch.autograd.grad(mean, z, torch.randn_like(mean), create_graph=learning)
+        return slope.square().sum() / z.shape[1]
+
 
 def _squares(decoder: nn.Module) -> Tensor:
     return torch.stack([p.square().sum() for p in decoder.parameters()]).sum()
-
-
-def _slope(trace: Trace) -> Tensor:
-    """The squared norm of the Jacobian of the mean by the code, estimated, mean over the batch."""
-    z, mean = trace.draw.z, trace.px.mean
-    if not torch.is_grad_enabled():
-        return mean.new_zeros(())
-    if not mean.requires_grad:
-        raise ConfigError("loss 'rae': the mean of this likelihood has no gradient: penalty=l2 needs none")
-    with distributions.full_precision(z):
-        (slope,) = torch.autograd.grad(mean, z, torch.randn_like(mean), create_graph=True)
-    return slope.square().sum() / z.shape[1]

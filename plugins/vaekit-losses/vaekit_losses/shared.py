@@ -5,18 +5,14 @@ from functools import reduce
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
-from vaekit import VAE, Terms, Trace
+from vaekit import VAE, ConfigError, Loss, Terms, Trace
 
 
 def in_nats(model: VAE, trace: Trace, log_px: Tensor) -> dict[str, Tensor]:
-    """The negative ELBO and what it is made of, means over the batch, by the names that say what they are."""
-    reconstruction, kl = -log_px.mean(), trace.kl().mean()
-    return {
-        "nelbo" if model.likelihood.exact else "profile": reconstruction + kl,
-        "reconstruction": reconstruction,
-        "kl" if trace.closed else "kl_mc": kl,
-    }
+    """What a loss reports of a pass, from log p(x | z) (S, N)."""
+    return model.in_nats(trace, log_px.mean(), trace.kl().mean())
 
 
 def finished(loss: Tensor, parts: dict[str, Tensor], trace: Trace) -> Terms:
@@ -36,6 +32,28 @@ def weighed(trace: Trace) -> tuple[Tensor, Tensor]:
 def negative_bound(log_weight: Tensor) -> Tensor:
     """Minus the log of the mean weight over the first axis, mean over all others."""
     return math.log(log_weight.shape[0]) - log_weight.logsumexp(0).mean()
+
+
+def in_groups(log_weight: Tensor, groups: int) -> Tensor:
+    """Log-weights (M K, N) as (K, M, N): M groups of K draws each."""
+    grouped: Tensor = log_weight.unflatten(0, (-1, groups))
+    return grouped
+
+
+def mean_of(loss: Loss, model: VAE, px: Distribution) -> Tensor:
+    """The mean of p(x | z, c), which a loss looks at.
+
+    Raises:
+        ConfigError: where there is none in closed form, or, in training, it has no gradient.
+    """
+    who = f"loss {loss.name!r}: the mean of likelihood {model.likelihood.name!r}"
+    try:
+        mean: Tensor = px.mean
+    except NotImplementedError:
+        raise ConfigError(f"{who} has no closed form, and the loss needs it") from None
+    if torch.is_grad_enabled() and loss.training and not mean.requires_grad:
+        raise ConfigError(f"{who} has no gradient, so that nothing learns by it")
+    return mean
 
 
 def with_layers_below(loss: Tensor, trace: Trace) -> Tensor:

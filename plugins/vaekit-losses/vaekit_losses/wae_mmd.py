@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vaekit import VAE, Loss, Shape, ShapeError, Space, Terms
 from vaekit_losses.discrepancy import SCALES, Kernel, Scales, from_prior
-from vaekit_losses.shared import all_but_prior, finished, in_nats, with_layers_below
+from vaekit_losses.shared import all_but_prior, finished, with_layers_below
 
 
 class WAEMMD(Loss):
@@ -35,8 +35,8 @@ class WAEMMD(Loss):
         ShapeError: where the latent is on a space of codes, which have no gradient.
 
     References:
-        Wasserstein Auto-Encoders (Tolstikhin et al.; 2018), https://arxiv.org/abs/1711.01558, eq. 4 and algorithm 2.
-        A Kernel Two-Sample Test (Gretton et al.; 2012), https://jmlr.org/papers/v13/gretton12a.html, eq. 3: the estimate.
+        Wasserstein Auto-Encoders (Tolstikhin et al.; 2018), https://arxiv.org/abs/1711.01558, algorithm 2.
+        A Kernel Two-Sample Test (Gretton et al.; 2012), https://jmlr.org/papers/v13/gretton12a.html: the unbiased estimate.
     """
 
     name = "wae-mmd"
@@ -63,6 +63,6 @@ class WAEMMD(Loss):
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c)
         discrepancy = from_prior(trace.draw.sites[0], self.kernel, self.scales)
-        parts = {**in_nats(model, trace, trace.log_px()), "mmd": discrepancy}
-        loss = parts["reconstruction"] + self.weight * discrepancy
-        return finished(with_layers_below(loss, trace), parts, trace)
+        log_px = trace.log_px().mean()
+        parts = {**model.in_nats(trace, log_px, trace.kl().mean()), "mmd": discrepancy}
+        return finished(with_layers_below(self.weight * discrepancy - log_px, trace), parts, trace)

@@ -40,15 +40,11 @@ class ExampleLoss(Loss):
 
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c)
-        reconstruction = -trace.log_px().mean()
-        kl = trace.kl().mean()
-        loss = reconstruction + self.beta * kl
-        parts = {
-            "nelbo" if model.likelihood.exact else "profile": reconstruction + kl,
-            "reconstruction": reconstruction,
-            "kl" if trace.closed else "kl_mc": kl,
-        }
+        log_px, kl = trace.log_px().mean(), trace.kl().mean()
+        loss = self.beta * kl - log_px
+        parts = model.in_nats(trace, log_px, kl)
         if trace.draw.penalty is not None:
-            parts["penalty"] = trace.draw.penalty.mean()
-            loss = loss + parts["penalty"]
-        return Terms(loss, {name: part.detach() for name, part in parts.items()})
+            penalty = trace.draw.penalty.mean()
+            parts["penalty"] = penalty.detach()
+            loss = loss + penalty
+        return Terms(loss, parts)

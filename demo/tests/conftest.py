@@ -5,16 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch.distributions import Distribution
 from vaekit_demo.engine.shown import Shown
 
 import vaekit
-from vaekit import VAE, Config, DataError, Examples, Latent, Shape, Space, distributions
+from vaekit import VAE, Config, DataError, Examples, Shape
 from vaekit.data.prepare import Data, load
 from vaekit.data.transform import DataOptions
 from vaekit.job import new_model
-from vaekit.trace import Draw, Site
 
 
 @pytest.fixture(scope="session")
@@ -62,11 +59,6 @@ def untrained() -> Callable[..., VAE]:
 
 
 @pytest.fixture(scope="session")
-def on_another_space() -> Callable[[str], VAE]:
-    return _on_another_space
-
-
-@pytest.fixture(scope="session")
 def several() -> Callable[..., Examples]:
     return _several
 
@@ -75,44 +67,8 @@ def _untrained(shape: Shape, features: int = 3, **parts: Any) -> VAE:
     """A model of data of a shape, with its first weights."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        config = Config(data_shape=shape, latent={"name": "gaussian", "features": features}, **parts)
+        config = Config(data_shape=shape, **{"latent": {"name": "gaussian", "features": features}, **parts})
         return vaekit.build(config)[0].eval()
-
-
-class On(Latent):
-    """A latent on another space than the real one: codes at the mean direction, or at the nearest of eight."""
-
-    name = "on-another-space"
-
-    def __init__(self, in_shape: Shape, context: int, *, support: str = "sphere") -> None:
-        super().__init__()
-        self.support = support
-        self.head = torch.nn.Linear(in_shape[0], 3)
-        self.out_shape = (3,)
-        self.root = Space((3,), "sphere") if support == "sphere" else Space((1,), "codes", 8)
-
-    def posterior(self, h: Tensor, c: Tensor) -> Distribution:
-        return distributions.PointMass(self.code(h, c))
-
-    def forward(self, h: Tensor, c: Tensor, prior: Distribution, samples: int) -> Draw:
-        q = self.posterior(h, c)
-        z = self.code(h, c).expand(samples, -1, -1)
-        return Draw(z, (Site(q, q, z),))
-
-    def generate(self, root: Tensor, c: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(root.float(), dim=-1)
-
-    def code(self, h: Tensor, c: Tensor) -> Tensor:
-        z = torch.nn.functional.normalize(self.head(h), dim=-1)
-        return z if self.support == "sphere" else z.round()
-
-
-def _on_another_space(support: str) -> VAE:
-    """A model whose latents are on the sphere, or codes."""
-    model = _untrained((1, 8, 8))
-    h = tuple(model.encoder.out_shape)
-    own = {kind: getattr(model, kind) for kind in ("context", "encoder", "prior", "decoder", "likelihood")}
-    return VAE(**own, latent=On(h, 0, support=support)).eval()
 
 
 def _several(n: int = 40, shape: Shape = (1, 8, 8)) -> Examples:

@@ -163,29 +163,6 @@ def test_one_dimension(data: Data, untrained: Callable[..., VAE]) -> None:
     assert manifold(shown, None, torch.zeros(1), None, 3)[2].shape[0] == 9
 
 
-def test_on_the_sphere_a_cursor_stays_on_it(on_another_space: Callable[[str], VAE], several: Callable[..., Examples]) -> None:
-    shown = Shown("sphere", "sphere", on_another_space("sphere"), several)
-    assert not shown.immovable
-    assert float(shown.at(torch.tensor([[3.0, 4.0, 0.0]])).norm()) == pytest.approx(1)
-    assert not shown.has_temperature
-    found = answers.look(shown, answers.example(shown, 0))
-    assert found.terms is None
-    assert "no bound" in found.note
-
-
-def test_codes_of_a_codebook_are_not_moved(on_another_space: Callable[[str], VAE], several: Callable[..., Examples]) -> None:
-    shown = Shown("codes", "codes", on_another_space("codes"), several)
-    assert "codebook" in shown.immovable
-    z = shown.survey.z[0]
-    for ask in (
-        lambda: answers.strips(shown, z, None, [0], 3),
-        lambda: manifold(shown, None, z, None, 3),
-        lambda: answers.frames(shown, z, z, None, 3),
-    ):
-        with pytest.raises(ConfigError, match="codes"):
-            ask()
-
-
 def test_images_of_other_values_are_scaled_to_be_seen(untrained: Callable[..., VAE]) -> None:
     generator = torch.Generator().manual_seed(0)
     x = 5 + 3 * torch.randn(50, 1, 8, 8, generator=generator)

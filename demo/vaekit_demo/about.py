@@ -44,8 +44,8 @@ def loading(shown: Shown) -> str:
         f"import vaekit\n\nmodel = vaekit.load({given})\n"
         f"model.sample(16{y}, seed=0)      # (16, {numbers})\n"
         f"model.encode(x{y})               # z of x (N, {numbers})\n"
-        f"model.reconstruct(x{y})\nmodel.log_likelihood(x{y})       # nats per example"
-    )
+        f"model.reconstruct(x{y})"
+    ) + (f"\nmodel.log_likelihood(x{y})       # nats per example" if shown.model.latent.has_density else "")
 
 
 def plugins(shown: Shown) -> str:
@@ -63,6 +63,8 @@ def heading(shown: Shown) -> str:
 def kl_note(shown: Shown) -> str:
     """What the chart of KL says."""
     survey = shown.survey
+    if not shown.model.latent.has_density:
+        return "The posterior is a point, without a density: there is no KL."
     if survey.kl is None:
         return "KL is not a sum over dimensions in this model, so there is none of each."
     used = shown.size - sum(map(survey.idle, range(shown.size)))

@@ -1,6 +1,7 @@
 """The calls of a page: each takes one object of JSON values and gives one."""
 
 import base64
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -68,12 +69,16 @@ def describe(shown: Shown, request: asked.Describe) -> Json:
         "shape": list(shown.shape),
         "kind": shown.kind,
         "picture": {"w": width, "h": height, "c": channels},
+        "drawn": drawn_note(shown),
         "latent": {
             "shape": list(model.latent.out_shape),
             "size": shown.size,
             "support": model.latent.root.support,
             "movable": not shown.immovable,
             "why": shown.immovable,
+            "blocks": [dataclasses.asdict(block) for block in shown.room.blocks],
+            "start": shown.start.tolist(),
+            "random": shown.random,
         },
         "dims": [
             {
@@ -82,6 +87,7 @@ def describe(shown: Shown, request: asked.Describe) -> Json:
                 "mean": float(survey.mean[i]),
                 "sd": float(survey.sd[i]),
                 "idle": survey.idle(i),
+                "reach": shown.reach(i),
             }
             for i in survey.order
         ],
@@ -132,6 +138,12 @@ def subtitle(shown: Shown) -> str:
         if config.data is not None:
             parts.append(f"trained on {config.data.examples:,} examples of {config.data.name}")
     return " · ".join(parts)
+
+
+def drawn_note(shown: Shown) -> str:
+    """That pictures are draws, where they are."""
+    name = shown.model.likelihood.name
+    return "" if shown.has_mean else f"Pictures are draws from p(x|z): likelihood {name!r} has no mean that could be shown."
 
 
 def bound_of(shown: Shown) -> str:
@@ -223,19 +235,21 @@ def animation(shown: Shown, request: asked.Gif) -> Json:
 
 def arithmetic(shown: Shown, request: asked.Arithmetic) -> Json:
     """c + amount · (a - b)."""
-    if shown.model.latent.root.support != "real":
-        raise ConfigError(f"Codes in a space of {shown.model.latent.root.support} cannot be added.")
+    support = shown.model.latent.root.support
+    if support != "real":
+        what = {"codes": "Codes, which are whole numbers,", "simplex": "Categories"}.get(support, f"Codes on or in a {support}")
+        raise ConfigError(f"{what} cannot be added.")
     a, b, c = (source.end(shown, request.y) for source in (request.a, request.b, request.c))
-    z = torch.stack([a.z, b.z, c.z, c.z + request.amount * (a.z - b.z)])
+    z = shown.room.within(torch.stack([a.z, b.z, c.z, c.z + request.amount * (a.z - b.z)]))
     labels = _told(shown, a, b, c, c)
     return {"pictures": packed(shown.decode(z, None if labels is None else torch.tensor(labels))), "z": z[3].tolist()}
 
 
 def samples(shown: Shown, request: asked.Samples) -> Json:
     """New examples, and the codes that they are decoded from."""
-    z, y = shown.drawn(request.n, request.y, request.seed, request.temperature, request.source == "posterior")
+    z, y, found = shown.sampled(request.n, request.y, request.seed, request.temperature, request.source == "posterior")
     return {
-        "pictures": packed(shown.show(z, y)),
+        "pictures": packed(found),
         "z": z.flatten(1).tolist(),
         "y": None if y is None else y.tolist(),
     }

@@ -139,9 +139,9 @@ async def _worked(workers: Workers, compute: Callable[..., Any], gallery: Galler
 def _sample(shown: Shown, n: Any, seed: Any, temperature: Any, label: Any, source: Any) -> Any:
     asks = {"n": whole(n), "seed": whole(seed), "temperature": temperature, "source": source}
     request = Samples.model_validate({"model": shown.key, **asks})
-    z, y = shown.drawn(request.n, _label(shown, label, wanted=False), request.seed, request.temperature, source == "posterior")
-    found = {"z": z.flatten(1).tolist(), "labels": None if y is None else y.tolist()}
-    return tiled(shown.show(z, y)), found
+    given = _label(shown, label, wanted=False)
+    z, y, pictures = shown.sampled(request.n, given, request.seed, request.temperature, source == "posterior")
+    return tiled(pictures), {"z": z.flatten(1).tolist(), "labels": None if y is None else y.tolist()}
 
 
 def _reconstruct(shown: Shown, image: Any, label: Any) -> Any:

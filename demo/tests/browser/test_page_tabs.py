@@ -4,6 +4,7 @@ import base64
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from vaekit_demo.engine.pictures import tiled
+from vaekit_demo.engine.room import Block, Room
 
 import vaekit
 from vaekit import VAE, io
@@ -390,3 +392,17 @@ def test_the_keyboard_reaches_everything(visit: Any) -> None:
         some = {"Explore": "vk-map-stage", "Reconstruct": "vk-pad-canvas", "Generate": "vk-generate-button"}[tab]
         assert any(some in html for html, _ in reached), some
         assert panel.is_visible()
+
+
+def test_codes_are_brought_to_where_they_can_be_as_the_server_does_it(visit: Any) -> None:
+    blocks = [Block(4, "sphere"), Block(2, "real"), Block(3, "ball", radius=2.0), Block(6, "simplex", classes=3)]
+    room = Room(tuple(blocks), False)
+    z = 2 * torch.randn(20, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z[0] = 0
+    for held in ([], [0], [7, 8], [9, 10], [9, 10, 11], [1, 12]):
+        axes = torch.eye(15, dtype=torch.float64)[held]
+        found = visit.page.evaluate(
+            "([blocks, codes, held]) => codes.map((z) => vaekit.within({latent: {blocks}}, z, held))",
+            [[asdict(block) for block in blocks], z.tolist(), axes.tolist()],
+        )
+        torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), room.within(z, axes), atol=1e-6, rtol=1e-6)

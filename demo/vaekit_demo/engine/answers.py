@@ -10,7 +10,6 @@ from torch.distributions import Independent, Normal
 
 from vaekit import ConfigError, DataError
 from vaekit.blocks import drawing
-from vaekit.distributions import PointMass
 from vaekit.paths import path
 from vaekit_demo.engine.pictures import Pictures
 from vaekit_demo.engine.plane import Axes, Plane
@@ -116,7 +115,7 @@ def look(shown: Shown, given: Input, y: int | None = None, seed: int | None = No
     with shown.still(), drawing(0, where.device):
         trace = model(x, shown.context(label, 1), DRAWS)
         site = trace.draw.sites[0]
-        bounded = not any(isinstance(site.q, PointMass) for site in trace.draw.sites)
+        bounded = model.latent.has_density
         rate, distortion = (float(trace.kl().mean()), -float(trace.log_px().mean())) if bounded else (math.nan, math.nan)
     base = site.q.base_dist if isinstance(site.q, Independent) else None
     normal = shown.survey.normal and isinstance(base, Normal)
@@ -125,7 +124,7 @@ def look(shown: Shown, given: Input, y: int | None = None, seed: int | None = No
     return Look(
         given,
         label,
-        model.decode(z, label),
+        shown.decoded(z, label),
         z.flatten().float().cpu(),
         code.flatten().float().cpu(),
         base.scale.flatten().float().cpu() if normal and isinstance(base, Normal) else None,
@@ -171,9 +170,7 @@ def frames(shown: Shown, a: Tensor, b: Tensor, y: Sequence[int] | int | None, st
         c = shown.context(labels, 2)
         t = torch.linspace(0, 1, steps, device=c.device, dtype=c.dtype)[:, None]
         c = c[:1] + t * (c[1:] - c[:1])
-        x = torch.cat(
-            [shown.model.px(some, told).mean for some, told in zip(z.split(_AT_ONCE), c.split(_AT_ONCE), strict=True)]
-        )
+        x = torch.cat([shown.mean(some, told) for some, told in zip(z.split(_AT_ONCE), c.split(_AT_ONCE), strict=True)])
     return shown.pictures(x), z.flatten(1).float().cpu()
 
 
@@ -198,6 +195,8 @@ def mean_code(shown: Shown, of_class: int) -> Tensor:
 def strips(shown: Shown, z: Tensor, y: int | None, dims: Sequence[int], steps: int) -> tuple[Tensor, Pictures]:
     """A code (D,) with one dimension after the other swept over mean ± 3 standard deviations of the aggregated posterior.
 
+    Where codes are not all over a real space the sweep keeps to where they are, and what else has to change does.
+
     Returns:
         The values, (len(dims), steps), and the pictures, dimension by dimension.
     """
@@ -205,12 +204,19 @@ def strips(shown: Shown, z: Tensor, y: int | None, dims: Sequence[int], steps: i
         raise ConfigError(shown.immovable)
     if not all(0 <= i < shown.size for i in dims):
         raise ConfigError(f"The dimensions are 0 to {shown.size - 1}.")
-    survey = shown.survey
-    values = survey.mean[list(dims), None] + torch.linspace(-3, 3, steps) * survey.sd[list(dims), None]
+    values = torch.stack([_sweep(shown, i, steps) for i in dims])
     codes = z.repeat(len(dims), steps, 1)
     for row, i in enumerate(dims):
         codes[row, :, i] = values[row]
+        codes[row] = shown.room.within(codes[row], torch.eye(shown.size)[[i]])
     return values, shown.decode(codes.flatten(0, 1), y)
+
+
+def _sweep(shown: Shown, i: int, steps: int) -> Tensor:
+    reach = shown.reach(i)
+    if reach is not None:
+        return torch.linspace(*reach, steps)
+    return shown.survey.mean[i] + torch.linspace(-3, 3, steps) * shown.survey.sd[i]
 
 
 def places(shown: Shown, axes: Axes) -> tuple[Plane, Tensor, tuple[float, float, float, float]]:

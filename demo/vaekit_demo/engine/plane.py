@@ -102,6 +102,7 @@ def manifold(shown: Shown, axes: Axes, z: Tensor, y: int | None, side: int) -> t
     across, up = (_quantiles(shown, plane, axis, shares) for axis in (0, 1))
     v, u = torch.meshgrid(up.flip(0), across, indexing="ij")
     codes = plane.through_point(z, torch.stack([u.flatten(), v.flatten()], 1))
+    codes = shown.room.within(codes, torch.stack([plane.a, plane.b]))
     return across, up.flip(0), shown.decode(codes, y)
 
 

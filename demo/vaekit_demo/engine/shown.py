@@ -14,10 +14,12 @@ from torch.distributions import Distribution, Independent, Normal
 from vaekit import VAE, Batches, ConfigError, DataError, Examples, ShapeError, VaekitError
 from vaekit.blocks import drawing, evaluation
 from vaekit.data.subset import some
-from vaekit.distributions import tempered
+from vaekit.distributions import PointMass, tempered
 from vaekit.figures import Posteriors
+from vaekit.trace import Trace
 from vaekit_demo.engine.frame import Frame
 from vaekit_demo.engine.pictures import Kind, Pictures, kind_of, pictures
+from vaekit_demo.engine.room import Room
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class Shown:
         self._found: tuple[Examples | None, str] | None = None
         self._survey: Survey | None = None
         self._span: tuple[float, float] | None = None
+        self._room: Room | None = None
+        self._passed: Trace | None = None
 
     @property
     def test(self) -> Examples | None:
@@ -135,23 +139,54 @@ class Shown:
     @property
     def immovable(self) -> str:
         """Why a cursor cannot go anywhere among its codes; empty where it can."""
-        support = self.model.latent.root.support
-        if support in ("real", "sphere", "ball"):
-            return ""
-        spoken = "are codes of a codebook" if support == "codes" else f"lie in a space of {support}"
-        return f"The latents of this model {spoken}: choose the code of an example."
+        return f"{self.room.closed}: choose the code of an example, or a random one." if self.room.closed else ""
 
     @property
     def interpolable(self) -> str:
         """Why no path leads from one code to another; empty where one does."""
-        support = self.model.latent.root.support
-        return "" if support in ("real", "sphere") else f"No path leads from code to code in a space of {support}."
+        return f"{self.room.closed}: no path leads from one to another." if self.room.closed else ""
+
+    @property
+    def room(self) -> Room:
+        """Where its codes can be."""
+        with self._lock:
+            if self._room is None:
+                blank = self._blank
+                self._room = Room.of(self.model.latent, blank.draw, blank.c)
+            return self._room
+
+    @property
+    def start(self) -> Tensor:
+        """A code to begin with, (D,): the mean of its examples' where codes can be there, else the first."""
+        z = self.survey.z[0] if self.room.closed else self.survey.mean
+        return self.room.within(z[None])[0]
+
+    def reach(self, i: int) -> tuple[float, float] | None:
+        """From where to where dimension i of a code is moved, where it cannot go anywhere; None where it can."""
+        block, (mean, sd) = self.room.block(i), (float(self.survey.mean[i]), float(self.survey.sd[i]))
+        if block.ends is None or block.support == "simplex":
+            return block.ends
+        low, high = block.ends
+        return max(low, mean - 3 * sd), min(high, mean + 3 * sd)
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether p(x|z) has a mean to show; draws are shown where it has none."""
+        try:
+            return bool(len(self._blank.px.mean))
+        except NotImplementedError:
+            return False
+
+    @property
+    def random(self) -> bool:
+        """Whether q(z|x) leaves anything to chance."""
+        return not all(isinstance(site.q, PointMass) for site in self._blank.draw.sites)
 
     @property
     def prior(self) -> Distribution:
         """p(z), of one example; of a conditional model under its first class."""
         with self.still():
-            found: Distribution = self.model.prior_z(self.context(0 if self.model.conditional else None, 1))
+            found: Distribution = self.model.prior_z(self.context(self._any, 1))
         return found
 
     @property
@@ -164,7 +199,7 @@ class Shown:
         """Mean and standard deviation of each dimension of the code under a normal prior that no class changes; else None."""
         base = self.prior.base_dist if isinstance(self.prior, Independent) else None
         fixed = not self.model.conditional or self.model.prior.name == "normal"
-        if not isinstance(base, Normal) or not fixed or not self._code_is_root:
+        if not isinstance(base, Normal) or not fixed or not self.room.whole:
             return None
         return base.loc.flatten().float().cpu(), base.scale.flatten().float().cpu()
 
@@ -214,12 +249,7 @@ class Shown:
         """Codes (N, D) as the decoder takes them, brought to where latents of this model can be."""
         if z.dim() != 2 or z.shape[1] != self.size:
             raise ShapeError(f"z has {z.shape[-1]:,} numbers; this model's has {self.size:,}")
-        shaped = z.reshape(-1, *self.model.latent.out_shape)
-        support = self.model.latent.root.support
-        if support in ("sphere", "ball"):
-            length = shaped.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-            shaped = shaped / (length if support == "sphere" else length.clamp_min(1 - 1e-4) / (1 - 1e-4))
-        return shaped
+        return self.room.within(z).reshape(-1, *self.model.latent.out_shape)
 
     def decode(self, z: Tensor, y: int | Tensor | None) -> Pictures:
         """Codes (N, D) as pictures.
@@ -234,8 +264,21 @@ class Shown:
         self.check(len(z))
         at_once = max(1, _DECODED_AT_ONCE // prod(self.shape))
         labels = y.split(at_once) if isinstance(y, Tensor) and len(y) == len(z) else itertools.repeat(y)
-        parts = [self.model.decode(some, told) for some, told in zip(z.split(at_once), labels, strict=False)]
+        parts = [self.decoded(some, told) for some, told in zip(z.split(at_once), labels, strict=False)]
         return self.pictures(torch.cat(parts))
+
+    def decoded(self, z: Tensor, y: int | Tensor | None) -> Tensor:
+        """Data (N, *shape) at codes (N, *out_shape), as `VAE.decode` gives them."""
+        with self.still():
+            return self.mean(z.to(self.model.context.empty.device), self.context(y, len(z)))
+
+    def mean(self, z: Tensor, c: Tensor) -> Tensor:
+        """The mean of p(x | z, c) at codes (N, *out_shape); where it has none a draw, the same always."""
+        px = self.model.px(z, c)
+        if self.has_mean:
+            return px.mean
+        with drawing(0, c.device):
+            return px.sample()
 
     def check(self, n: int) -> None:
         """Refuse to decode too many.
@@ -281,17 +324,32 @@ class Shown:
             return self._of_posteriors(n, y, seed)
         return self._drawn(n, y, seed, temperature)
 
+    def sampled(
+        self, n: int, y: int | Tensor | None, seed: int, temperature: float = 1.0, posterior: bool = False
+    ) -> tuple[Tensor, Tensor | None, Pictures]:
+        """The same, and the pictures they are decoded to, which for the prior are those of `VAE.sample`."""
+        if self.has_mean or posterior:
+            z, told = self.drawn(n, y, seed, temperature, posterior)
+            return z, told, self.show(z, told)
+        self.check(n)
+        with self.still(), drawing(seed, self.model.context.empty.device):
+            z, told, c = self._from_prior(n, y, temperature)
+            return z, told, self.pictures(self.model.px(z, c).sample())
+
     def _drawn(self, n: int, y: int | Tensor | None, seed: int, temperature: float) -> tuple[Tensor, Tensor | None]:
         with self.still(), drawing(seed, self.model.context.empty.device):
-            told = self.model.context.sample(n) if y is None else self.model.context.parse(y, n, self.classes)
-            c = self.context(told, n)
-            prior = self.model.prior_z(c)
-            if temperature != 1.0:
-                narrowed = tempered(prior, temperature) if self.model.latent.root.support == "real" else None
-                if narrowed is None:
-                    raise ConfigError("The prior of this model is not Gaussian and has no temperature: leave it at 1.")
-                prior = narrowed
-            return self.model.latent.generate(prior.sample(), c), told
+            return self._from_prior(n, y, temperature)[:2]
+
+    def _from_prior(self, n: int, y: int | Tensor | None, temperature: float) -> tuple[Tensor, Tensor | None, Tensor]:
+        told = self.model.context.sample(n) if y is None else self.model.context.parse(y, n, self.classes)
+        c = self.context(told, n)
+        prior = self.model.prior_z(c)
+        if temperature != 1.0:
+            narrowed = tempered(prior, temperature) if self.model.latent.root.support == "real" else None
+            if narrowed is None:
+                raise ConfigError("The prior of this model is not Gaussian and has no temperature: leave it at 1.")
+            prior = narrowed
+        return self.model.latent.generate(prior.sample(), c), told, c
 
     def _of_posteriors(self, n: int, y: int | Tensor | None, seed: int) -> tuple[Tensor, Tensor | None]:
         if self.test is None:
@@ -321,8 +379,18 @@ class Shown:
             return self._found
 
     @property
-    def _code_is_root(self) -> bool:
-        return tuple(self.model.latent.root.shape) == tuple(self.model.latent.out_shape)
+    def _any(self) -> int | None:
+        """A class for a model that is told one."""
+        return 0 if self.model.conditional else None
+
+    @property
+    def _blank(self) -> Trace:
+        """A pass over examples of nothing, which shows what the latents and the likelihood are like."""
+        with self._lock, self.still(), drawing(0, self.model.context.empty.device):
+            if self._passed is None:
+                c = self.context(self._any, 2)
+                self._passed = self.model(torch.zeros(2, *self.shape, device=c.device, dtype=c.dtype), c)
+            return self._passed
 
     def _surveyed(self) -> Survey:
         x, y, numbers, drawn = self._looked_at()
@@ -331,7 +399,7 @@ class Shown:
         found = [Posteriors.of(self.model, x[i], None if told is None else told[i]) for i in parts]
         share = torch.tensor([len(x[i]) / len(x) for i in parts], dtype=torch.float64)
         kls = [posteriors.kl for posteriors in found if posteriors.kl is not None]
-        of_code = self._code_is_root
+        of_code = self.room.whole
         codes = torch.cat([p.code for p in found]) if drawn is None else drawn
         spread = torch.cat([p.draws for p in found]) if of_code and drawn is None else codes
         return Survey(
@@ -352,13 +420,13 @@ class Shown:
             numbers = some(len(self.test), most)
             return *self.examples(numbers), numbers, None
         z, y = self._drawn(min(most, _OWN), None, 0, 1.0)
-        return self.model.decode(z, y).float().cpu(), y, None, z.flatten(1).float().cpu()
+        return self.decoded(z, y).float().cpu(), y, None, z.flatten(1).float().cpu()
 
     def _few(self) -> Tensor:
         """A few examples, or own samples, to see what values they have."""
         if self.test is not None:
             return self.examples(some(len(self.test), _FEW))[0]
-        return self.model.decode(*self._drawn(_FEW, None, 0, 1.0))
+        return self.decoded(*self._drawn(_FEW, None, 0, 1.0))
 
 
 _MOST_DECODED = 2**22

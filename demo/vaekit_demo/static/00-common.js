@@ -70,11 +70,62 @@
     for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
     return sum;
   };
-  vk.middle = (info) => {
-    const z = new Array(info.latent.size).fill(0);
-    for (const dim of info.dims) z[dim.i] = dim.mean;
-    return z;
+  // A code brought to where codes can be, as the server does it; what lies along the directions that are held stays, as far
+  // as that can be.
+  vk.within = (info, z, held = []) => {
+    let from = 0;
+    return info.latent.blocks.flatMap((block) => {
+      const part = (values) => Array.from(values.slice(from, from + block.size));
+      const own = held.map(part).filter((direction) => Math.hypot(...direction) > 0.999);
+      const values = part(z);
+      from += block.size;
+      if (block.support === "sphere" || block.support === "ball") return round(block, values, own);
+      return block.support === "simplex" ? rows(block, values, own) : values;
+    });
   };
+  const length = (values) => Math.max(Math.hypot(...values), 1e-9);
+  const scaled = (values, factor) => values.map((value) => value * factor);
+  const minus = (values, others) => values.map((value, i) => value - others[i]);
+  const along = (values, directions) =>
+    directions.reduce(
+      (sum, direction) => {
+        const share = vk.dot(values, direction);
+        return sum.map((value, i) => value + share * direction[i]);
+      },
+      values.map(() => 0),
+    );
+  const round = ({ size, support, radius }, z, held) => {
+    if (support === "ball" && length(z) <= radius) return z;
+    if (held.length === size) return scaled(z, radius / length(z));
+    let kept = along(z, held);
+    let rest = minus(z, kept);
+    kept = scaled(kept, Math.min(1, (radius * 0.999) / length(kept)));
+    if (length(rest) <= 1e-6) {
+      const other = z.map((_, i) => 1 + i / Math.max(1, size - 1)); // where nothing says which way to go
+      rest = minus(other, along(other, held));
+    }
+    const left = Math.sqrt(radius ** 2 - vk.dot(kept, kept)) / length(rest);
+    return kept.map((value, i) => value + left * rest[i]);
+  };
+  const rows = ({ size, classes }, z, held) => {
+    const moved = [];
+    for (let from = 0; from < size; from += classes) {
+      const row = z.slice(from, from + classes).map((value) => Math.max(0, value));
+      const fixed = row.map((_, i) => held.some((direction) => direction[from + i] > 0.999));
+      const total = (of) => row.reduce((sum, value, i) => sum + (fixed[i] === of ? value : 0), 0);
+      const free = fixed.filter((one) => !one).length;
+      const kept = total(true) / Math.max(total(true), free ? 1 : 1e-9);
+      const shrink = total(true) ? kept / total(true) : 0;
+      const others = total(false);
+      row.forEach((value, i) => {
+        const share = others > 1e-6 ? value / others : 1 / free;
+        moved.push(fixed[i] ? value * shrink : share * (1 - kept));
+      });
+    }
+    return moved;
+  };
+  // A unit vector along one dimension.
+  vk.axis = (info, i) => Array.from({ length: info.latent.size }, (_, k) => (k === i ? 1 : 0));
   vk.tests = (info) => (info.data.at_hand ? (info.data.test ?? info.data.examples) : 0);
   vk.nameOfClass = (info, y) => {
     const name = info.classes[y] ?? String(y);
@@ -571,7 +622,7 @@
       this.info = info;
       const place = vk.place(info.key);
       if (info.conditional) place.y ??= 0;
-      place.z ??= vk.middle(info);
+      place.z ??= info.latent.start;
       this.later("build", () => this.build());
     }
 
@@ -590,7 +641,8 @@
         700,
         this.signal,
       );
-      this.root.replaceChildren(vk.panels[this.name](this), status, spoken);
+      const note = this.info.drawn ? h("p", { class: "vk-caption" }, this.info.drawn) : "";
+      this.root.replaceChildren(note, vk.panels[this.name](this), status, spoken);
       this.state("ready");
     }
 
@@ -610,14 +662,16 @@
       runs.forEach((run) => run());
     }
 
-    // A server that stays busy for more than a moment is said to be.
+    // A server that stays busy for more than a moment is said to be, and one that works on an answer too.
     async call(name, request, model = this.model) {
       const { signal } = this;
+      const slow = setTimeout(() => !signal.aborted && !this.said && this.tell(working), 700);
       const reply = await ask(this.server, name, { model, ...request });
+      clearTimeout(slow);
       if (signal.aborted) return reply;
       if (!reply.busy) {
         this.busySince = null;
-        if (this.said === busy) this.tell("");
+        if (this.said === busy || this.said === working) this.tell("");
       } else if (performance.now() - (this.busySince ??= performance.now()) > 400) this.tell(busy);
       return reply;
     }
@@ -664,6 +718,7 @@
   }
 
   const busy = "The server is busy.";
+  const working = "Working …";
 
   // No answer, or none that can be read: what stands before the server turned it away, or the connection was lost.
   const ask = async (server, name, request) => {

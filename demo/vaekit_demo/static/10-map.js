@@ -197,7 +197,9 @@
     lift(u, v) {
       const z = this.z ?? this.points.origin;
       const [u0, v0] = this.plane(z);
-      return Array.from(z, (value, i) => value + (u - u0) * this.points.a[i] + (v - v0) * this.points.b[i]);
+      const { a, b } = this.points;
+      const lifted = Array.from(z, (value, i) => value + (u - u0) * a[i] + (v - v0) * b[i]);
+      return vk.within(this.ctx.info, lifted, [a, b]);
     }
 
     // The part of z that the plane does not show.

@@ -40,14 +40,15 @@
     constructor(ctx, dim, move, strip) {
       const { normal } = ctx.info;
       const reach = Math.max(4 * dim.sd, normal ? 3 - Math.abs(dim.mean) : 0, 1e-3);
+      const [low, high] = dim.reach ?? [dim.mean - reach, dim.mean + reach];
       this.dim = dim;
       this.value = h("output", { class: "vk-value" });
       const carries = dim.kl === null ? `sd ${vk.number(dim.sd)}` : `KL ${vk.number(dim.kl)} nats`;
       this.input = vk.range({
         label: `z${dim.i}, ${carries}`,
-        min: dim.mean - reach,
-        max: dim.mean + reach,
-        step: (reach / 200) * (1 - 1e-9), // lest rounding leaves no room for the last
+        min: low,
+        max: high,
+        step: ((high - low) / 400) * (1 - 1e-9), // lest rounding leaves no room for the last
         value: dim.mean,
         oninput: (value, event) => move(dim.i, value, event),
       });
@@ -235,7 +236,7 @@
             move: (i, value, event) => {
               const z = [...ctx.place.z];
               z[i] = value;
-              moveTo(z, event);
+              moveTo(vk.within(info, z, [vk.axis(info, i)]), event);
             },
           })
         : null;
@@ -255,7 +256,7 @@
         (event) => draw.ask({ n: 1, seed: vk.seed(), temperature: 1, y: ctx.place.y, source: "prior" }, event),
         { title: "A draw from the prior" },
       ),
-      movable ? vk.button("Reset", (event) => moveTo(vk.middle(info), event), { title: "To the mean of the codes" }) : null,
+      movable ? vk.button("Reset", (event) => moveTo(info.latent.start, event), { title: "To the mean of the codes" }) : null,
     );
 
     const classes = info.conditional
@@ -359,6 +360,7 @@
     else draw.ask({ n: 1, seed: 0, temperature: 1, y: ctx.place.y, source: "prior" });
 
     const dims = info.dims.length;
+    const fixed = info.dims.some((dim) => dim.reach);
     return h(
       "div",
       { class: "vk-content" },
@@ -390,8 +392,10 @@
                       "difference by itself."),
             ]
           : ["Every dot is a draw from the prior: there are no examples here to be encoded."]),
-        "The cursor is a code z. The decoder turns it into the picture on the right, wherever the " +
-          `cursor is: also between the dots${info.data.at_hand ? ", where no example ever was" : ""}.`,
+        movable
+          ? "The cursor is a code z. The decoder turns it into the picture on the right, wherever the " +
+            `cursor is: also between the dots${info.data.at_hand ? ", where no example ever was" : ""}.`
+          : "The cursor is the code of the picture on the right. Between codes there is nothing to decode.",
         ...(info.data.at_hand
           ? [
               info.normal
@@ -409,8 +413,8 @@
       sliders
         ? vk.section(
             dims === 1 ? "The dimension" : `${dims} dimensions, one at a time`,
-            "Move one, the others stay. The strip under a slider shows what it does from here; click on " +
-              "a picture to go there.",
+            (fixed ? "Move one, and others give way, since codes are not everywhere. " : "Move one, the others stay. ") +
+              "The strip under a slider shows what it does from here; click on a picture to go there.",
             sliders.element,
           )
         : null,

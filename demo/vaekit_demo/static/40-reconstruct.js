@@ -165,7 +165,7 @@
           },
           me,
         );
-        resample.disabled = !reply.sd;
+        resample.disabled = !info.latent.random;
         backToMean.disabled = request.seed === null;
         showPlace();
         if (reply.terms)
@@ -339,9 +339,12 @@
         ),
       ),
       vk.explain(
-        "The encoder does not give one code for an input but a distribution over codes, q(z|x): the " +
-          "ellipses on the map are 1 and 2 standard deviations of it. The decoder turns its mean, or a " +
-          "draw from it, back into a picture.",
+        info.latent.random
+          ? "The encoder does not give one code for an input but a distribution over codes, q(z|x)" +
+            (info.normal ? ": the ellipses on the map are 1 and 2 standard deviations of it. " : ". ") +
+            "The decoder turns its middle, or a draw from it, back into a picture."
+          : "The encoder of this model gives one code for an input, with nothing left to chance. The decoder turns it back " +
+            "into a picture.",
         "What the model sees is your input brought to the form of its data: size, position, grey. " +
           "What it makes of it can only be of the kind it has learnt.",
         "The negative ELBO says in nats how badly the model does on this input: the reconstruction " +

@@ -206,14 +206,16 @@
     const problem =
       left.latent.size !== right.latent.size
         ? `The same z needs latent spaces of one size; these have ${left.latent.size} and ${right.latent.size}.`
-        : [left, right].map(({ latent }) => (latent.movable ? "" : latent.why)).find(Boolean);
+        : JSON.stringify(left.latent.blocks) !== JSON.stringify(right.latent.blocks)
+          ? "The same z needs latent spaces of one kind; a code of one of these is none of the other."
+          : [left, right].map(({ latent }) => (latent.movable ? "" : latent.why)).find(Boolean);
     if (problem) {
       caption.textContent = problem;
       sides.forEach(({ body }) => body.replaceChildren());
       return null;
     }
     const conditional = [left, right].find((info) => info.conditional);
-    let z = vk.middle(left);
+    let z = left.latent.start;
     let y = 0;
     for (const side of sides) {
       side.decoded = new vk.Picture(`Decoded by ${side.info.title}`, 280, side.info.picture);
@@ -254,7 +256,7 @@
       move: (i, value, event) => {
         const next = [...z];
         next[i] = value;
-        move(next, event);
+        move(vk.within(left, next, [vk.axis(left, i)]), event);
       },
       strips: false,
       most: 6,

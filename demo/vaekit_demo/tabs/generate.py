@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from vaekit_demo.asked import MOST_SAMPLES, Samples, whole
-from vaekit_demo.calls import Gallery
+from vaekit_demo.calls import Gallery, drawn_note
 from vaekit_demo.engine.pictures import png, tiled
 from vaekit_demo.engine.shown import Shown
 from vaekit_demo.work import Workers, spoken
@@ -16,7 +16,8 @@ from vaekit_demo.work import Workers, spoken
 ANY = -1
 _SOURCES = [("the prior, p(z)", "prior"), ("the aggregated posterior, q(z)", "posterior")]
 _HELP = """
-New examples: a code z is drawn, and what you see is the mean of p(x|z). The model never saw these.
+New examples: a code z is drawn, and what you see is the mean of p(x|z), or a draw where the likelihood has no mean to show. The
+model never saw these.
 
 **Seed.** The same seed gives the same examples; from the prior, in Python as well.
 
@@ -91,8 +92,8 @@ def _sampled(gallery: Gallery, key: str, n: Any, seed: Any, temperature: Any, so
     y = None if label == ANY or not shown.model.conditional else label
     wanted = {"n": whole(n), "seed": whole(seed), "temperature": temperature, "source": source}
     asks = Samples.model_validate({"model": key, **wanted, "y": y})
-    z, told = shown.drawn(asks.n, asks.y, asks.seed, asks.temperature, asks.source == "posterior")
-    picture = tiled(shown.show(z, told))
+    *_, found = shown.sampled(asks.n, asks.y, asks.seed, asks.temperature, asks.source == "posterior")
+    picture = tiled(found)
     many = f"{asks.n} example{'s' if asks.n > 1 else ''}"
     what = f"{many} drawn from the {'prior' if source == 'prior' else 'aggregated posterior'}, seed {asks.seed}"
     return _image(png(picture), what, f"{shown.key}-seed{asks.seed}.png"), _code(shown, asks)
@@ -124,6 +125,7 @@ def _classes(shown: Shown) -> Sequence[tuple[str, int]]:
 
 
 def _why(shown: Shown) -> str:
-    return (
+    alone = (
         "" if shown.test is not None else f"Codes come from the prior alone, since there are no test examples here. {shown.why}"
     )
+    return " ".join(filter(None, [alone, drawn_note(shown)]))

@@ -146,6 +146,8 @@ def test_codes_in_more_dimensions_are_projected() -> None:
             figures.scatter(flat, **wrong)
     with pytest.raises(vaekit.ConfigError, match="two dimensions"):
         figures.scatter(flat[:, :1])
+    same = figures.scatter(torch.ones(60, 5), method="tsne")  # which scikit-learn does not survive
+    assert "all of them the same" in same.axes[0].get_title()
 
 
 def test_thumbnails_lie_at_their_codes_and_not_over_another() -> None:

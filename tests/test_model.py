@@ -1,5 +1,6 @@
 """What people do with a model."""
 
+import math
 import threading
 
 import pytest
@@ -148,7 +149,7 @@ def test_chunks_of_importance_samples_count_as_one(model, x: Tensor, monkeypatch
     torch.testing.assert_close(model.log_likelihood(x, k=400, seed=0), want, atol=0.2, rtol=0)
 
 
-def test_paths() -> None:
+def test_paths_are_straight_in_few_dimensions_and_arcs_in_many() -> None:
     real2, real5 = vaekit.Space((2,)), vaekit.Space((5,))
     a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0])
     torch.testing.assert_close(path(a, b, 3, real2)[1], (a + b) / 2)
@@ -156,11 +157,49 @@ def test_paths() -> None:
     way = path(a, b, 11, real5)
     torch.testing.assert_close(way[[0, -1]], torch.stack([a, b]))
     torch.testing.assert_close(way.norm(dim=1), torch.linspace(a.norm(), b.norm(), 11))
-    torch.testing.assert_close(path(a, -a, 3, real5)[0], a)  # opposite ends: there is no one arc, but there is a path
     torch.testing.assert_close(path(a, a, 3, real5), a.expand(3, 5))
     assert torch.isfinite(path(torch.zeros(5), b, 3, real5)).all()
-    with pytest.raises(vaekit.ConfigError, match="codes"):
-        path(a, b, 3, vaekit.Space((5,), "codes", 8))
+    grid = torch.randn(2, 2, 3, 4)
+    middle = torch.nn.functional.normalize((grid / grid.flatten(1).norm(dim=1)[:, None, None, None]).sum(0).flatten(), dim=0)
+    way = path(grid[0], grid[1], 3, vaekit.Space((2, 3, 4)))
+    torch.testing.assert_close(torch.nn.functional.normalize(way[1].flatten(), dim=0), middle)
+
+
+@pytest.mark.parametrize("features", [2, 3, 64])
+def test_paths_on_the_sphere_keep_to_it_and_turn_evenly_however_near_or_opposite_the_ends(features: int) -> None:
+    root = vaekit.Space((features,), "sphere")
+    for off in (0.0, 1e-8, 1e-6, 1e-5, 1e-3, 0.1, 1.0, 3.0, -3.0, -1.0, -0.1, -1e-3, -1e-5, -1e-6, -1e-8, -0.0):
+        a, aside = torch.nn.functional.normalize(torch.randn(2, features), dim=1)
+        b = torch.nn.functional.normalize(math.copysign(1, off) * a + off * aside, dim=0)
+        way = path(a, b, 9, root)
+        assert torch.equal(way, path(a, b, 9, root))
+        torch.testing.assert_close(way.norm(dim=1), torch.ones(9))
+        torch.testing.assert_close(way[[0, -1]], torch.stack([a, b]), atol=5e-6, rtol=0)
+        angle = 2 * torch.atan2((a - b).norm(), (a + b).norm())
+        torch.testing.assert_close(way.diff(dim=0).norm(dim=1), (2 * (angle / 16).sin()).expand(8), atol=5e-6, rtol=0)
+
+
+def test_paths_between_opposite_ends_do_not_pass_through_the_centre() -> None:
+    a = torch.randn(16)
+    way = path(a, -2 * a, 5, vaekit.Space((16,)))
+    torch.testing.assert_close(way.norm(dim=1), a.norm() * torch.linspace(1, 2, 5))
+
+
+def test_paths_leave_neither_the_ball_nor_the_simplex() -> None:
+    ends = 0.999 * torch.nn.functional.normalize(torch.randn(2, 5), dim=1)
+    assert (path(*ends, 9, vaekit.Space((5,), "ball")).norm(dim=1) < 1).all()
+    rows = (5 * torch.randn(2, 2, 4)).softmax(-1)
+    for root in (vaekit.Space((2, 4), "simplex"), vaekit.Space((3,))):  # all of z, or a part beside a real root
+        way = path(*torch.cat([torch.randn(2, 3), rows.flatten(1)], 1), 9, root)[:, 3:].unflatten(1, (2, 4))
+        torch.testing.assert_close(way.sum(-1), torch.ones(9, 2))
+        assert (way >= 0).all()
+
+
+def test_there_is_no_path_between_codes() -> None:
+    with pytest.raises(
+        vaekit.ConfigError, match="from one code to the next: interpolation is for latents of continuous values"
+    ):
+        path(torch.randn(5), torch.randn(5), 3, vaekit.Space((5,), "codes", 8))
 
 
 def test_batch_mates_do_not_matter(model, x: Tensor) -> None:

@@ -68,11 +68,11 @@ def test_the_margin_on_mnist_that_the_documentation_states(tmp_path: Path) -> No
     if root is None or not (Path(root) / "MNIST").is_dir():
         pytest.skip("VAEKIT_DATA names no data root with MNIST")
     parts: dict[str, Any] = {"encoder": {"hidden": [400]}, "decoder": {"hidden": [400]}, "latent": {"features": 16}}
-    plain = vaekit.fit("mnist", **parts, data_options={"binarize": "dynamic"}, data_root=root, output=tmp_path, epochs=5)
+    plain = vaekit.fit("mnist", **parts, data_options={"binarize": "dynamic"}, data_root=root, output=tmp_path, epochs=3)
     test = vaekit.Batches(load("mnist", DataOptions(binarize="dynamic"), root).test, 200)
     before = vaekit.evaluate(plain.model, test, k=100, n=1000)["nll"]
     for prior in ("mixture", "vamp", "flow"):
-        fitted = vaekit.refit(plain.path, prior=prior, data_root=root, output=tmp_path, epochs=5)
+        fitted = vaekit.refit(plain.path, prior=prior, data_root=root, output=tmp_path, epochs=3)
         assert vaekit.evaluate(fitted.model, test, k=100, n=1000)["nll"] < before - 1
 
 

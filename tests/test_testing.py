@@ -996,6 +996,14 @@ def test_what_is_expected_of_one_set_of_options() -> None:
     assert expected == "saves"
 
 
+def test_checks_can_be_left_out() -> None:
+    every, some = (parametrize_with_checks([GoodEncoder], without=names) for names in ((), ("saves", "compiles")))
+    names = [[param.values[0] for param in mark.args[1]] for mark in (every, some)]
+    assert len(names[0]) == len(names[1]) + 2
+    with pytest.raises(vaekit.ConfigError, match="there is no check 'compile' to leave out; did you mean 'compiles'"):
+        parametrize_with_checks([GoodEncoder], without=["compile"])
+
+
 def test_what_cannot_be_checked_is_said() -> None:
     for wrong in (GoodEncoder((2,), 0), int, "lstm", vaekit.Encoder.__mro__[1]):
         with pytest.raises(vaekit.ConfigError, match="is neither a part nor a data set: give the class, or the DataSet"):

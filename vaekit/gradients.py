@@ -109,11 +109,12 @@ class Gradients:
     def _order_buckets(self, x: Tensor, y: Tensor | None) -> None:
         """A pass that counts for nothing, after which DDP exchanges gradients in the order in which they are ready: from the
         first step on then, and from the first after a resume, so that they add up alike."""
-        before = [buffer.clone() for buffer in self._step.buffers()]
+        before = [(tensor, tensor.detach().clone()) for tensor in (*self._step.parameters(), *self._step.buffers())]
         with drawing(0, x.device):
             self._plain(x, y, next(iter(self.players))).loss.backward()
-        for buffer, value in zip(self._step.buffers(), before, strict=True):
-            buffer.copy_(value)
+        with torch.no_grad():
+            for tensor, value in before:  # a codebook changes in the pass itself
+                tensor.copy_(value)
         for parameter in self._step.parameters():
             parameter.grad = None
 

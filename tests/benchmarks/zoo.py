@@ -1,6 +1,6 @@
 """One representative of each part, trained on MNIST for a short time, and what came out: the tables of docs/zoo.md.
 
-    python tests/benchmarks/zoo.py --data-root FOLDER [--work FOLDER] [--epochs 5] [--only latent,prior-vamp] [--write]
+    python tests/benchmarks/zoo.py --data-root FOLDER [--work FOLDER] [--epochs 3] [--only latent,prior-vamp] [--write]
 
 Every row differs from the textbook model (dense layers of 400 units, 16 Gaussian latents, Bernoulli likelihood, ELBO) in what
 it names and in nothing else but for what that part needs. All train on the same 55,000 images, binarised anew each time they
@@ -236,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/zoo"))
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--only", default="", help="kinds, or KIND-NAME, with commas between")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()

@@ -171,7 +171,7 @@ def tell(run: "Run", as_json: bool) -> None:
                 values = f"negative ELBO {row['nelbo']:.2f} = {values} + KL {row['kl']:.2f}"
             rows.append(("test", f"{values} nats per example{' (of a pseudo-likelihood, no bound)' if remark else ''}"))
         again = [f"{vaekit} resume {run.path}"] if run.status == "interrupted" else []
-        look = [f"{vaekit} sample {run.path}", f"{vaekit} reconstruct {run.path}", f"{vaekit} interpolate {run.path} 0 1"]
+        look = [f"{vaekit} sample {run.path}", f"{vaekit} reconstruct {run.path}", f"{vaekit} evaluate {run.path}"]
         look = look if (run.path / "model").exists() else []
         rows += [("try next" if i == 0 else "", line) for i, line in enumerate([*again, *look][:3])]
         show.table(rows)

@@ -108,6 +108,8 @@ def _projected(codes: Tensor, method: Method, perplexity: float, seed: int) -> t
     if method == "tsne":
         if not 1 <= perplexity < len(codes):
             raise ConfigError(f"the perplexity is {perplexity:g}: from 1, and below the number of examples, {len(codes)}")
+        if not centred.any():  # scikit-learn takes the process down
+            return centred[:, :2].numpy(), f"Codes of {d} dimensions, all of them the same", ("", "")
         from sklearn.manifold import TSNE
 
         with np.errstate(all="ignore"):

@@ -1,6 +1,6 @@
 """The checks of a part or a data set, one by one."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,7 @@ def parametrize_with_checks(
     *,
     shapes: Iterable[Shape] = SHAPES,
     expected_failures: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
 ) -> "pytest.MarkDecorator":
     """Decorate a test that takes a `check` and calls it: one test for each check of each part.
 
@@ -115,13 +116,23 @@ def parametrize_with_checks(
         parts: classes or DataSets; or pairs of one and its options.
         shapes: of the data that the parts are tried on.
         expected_failures: names of checks with reasons, in place of what the parts themselves declare.
+        without: names of checks that are not made: where options are tried that they do not depend on, say.
+
+    Raises:
+        ConfigError: where there is no such check to leave out.
     """
     import pytest
 
     found = []
+    known = {_name(function) for functions in KINDS.values() for function in functions}
+    for name in without:
+        if name not in known:
+            raise ConfigError(f"there is no check {name!r} to leave out{suggestion(name, known)}")
     for item in parts:
         part, options = item if isinstance(item, tuple) else (item, None)
         for check in checks_for(part, options, shapes=shapes, expected_failures=expected_failures):
+            if check.name in without:
+                continue
             expected = pytest.mark.xfail(reason=check.expected, raises=CheckFailed, strict=True)
             found.append(pytest.param(_skipping(check), id=str(check), marks=[expected] if check.expected else []))
     return pytest.mark.parametrize("check", found)

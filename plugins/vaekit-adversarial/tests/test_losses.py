@@ -209,11 +209,16 @@ def _terms(loss: vaekit.Loss, z: Tensor, sites: tuple[Site, ...], penalty: Tenso
     x = torch.zeros(8, 3)
     trace = Trace(x, x[:, :0], Draw(z, sites, penalty), _normal(8, (3,)))
 
-    def model(x: Tensor, c: Tensor) -> Trace:
-        return trace
+    class Leaves:
+        """A model as far as losses look at it."""
 
-    model.likelihood = SimpleNamespace(exact=True)
-    return loss(model, x, x[:, :0])
+        in_nats = vaekit.VAE.in_nats
+        latent, likelihood = SimpleNamespace(has_density=True), SimpleNamespace(exact=True)
+
+        def __call__(self, x: Tensor, c: Tensor) -> Trace:
+            return trace
+
+    return loss(Leaves(), x, x[:, :0])
 
 
 def test_what_they_cannot_serve_is_refused() -> None:

@@ -66,6 +66,9 @@ def test_its_gradient_is_finite_where_points_are_one() -> None:
 class Encoded:
     """A model as far as losses look at it."""
 
+    in_nats = vaekit.VAE.in_nats
+    latent = SimpleNamespace(has_density=True)
+
     def __init__(self, q: torch.distributions.Distribution, p: torch.distributions.Distribution) -> None:
         self.likelihood = SimpleNamespace(exact=True)
         z = q.rsample((1,))

@@ -17,6 +17,9 @@ from vaekit import distributions
 class Encoded:
     """A model as far as losses look at it: a posterior and a draw for each row of x, and a decoder that gives nothing away."""
 
+    in_nats = vaekit.VAE.in_nats
+    latent = SimpleNamespace(has_density=True)
+
     def __init__(self, q: torch.distributions.Distribution, penalty: Tensor | None = None) -> None:
         self.likelihood = SimpleNamespace(exact=True)
         z = q.rsample((1,))

@@ -23,6 +23,9 @@ class LinearGaussian:
         exact: whether q is the posterior, or the nearest to it that is a product over dimensions.
     """
 
+    in_nats = vaekit.VAE.in_nats
+    latent = SimpleNamespace(has_density=True)
+
     def __init__(self, n: int, exact: bool) -> None:
         self.likelihood = SimpleNamespace(exact=True)
         columns = torch.randn(DATA, 1) + torch.randn(DATA, LATENT)  # alike, so that the posterior is correlated
@@ -113,6 +116,9 @@ def test_it_is_the_log_of_the_mean_weight_and_its_gradient_goes_by_weight() -> N
 
 class Leaves:
     """A model as far as losses look at it, which leaves one trace behind."""
+
+    in_nats = vaekit.VAE.in_nats
+    latent = SimpleNamespace(has_density=True)
 
     def __init__(self, trace: vaekit.Trace, exact: bool = True) -> None:
         self.trace, self.likelihood = trace, SimpleNamespace(exact=exact)
@@ -335,6 +341,9 @@ def test_its_gradient_is_that_of_the_bound_in_expectation_with_less_noise_near_t
 
 class Layers(nn.Module):
     """Two layers of latents, whose parameters are in everything: both posteriors, both priors, and what the decoder sees."""
+
+    in_nats = vaekit.VAE.in_nats
+    latent = SimpleNamespace(has_density=True)
 
     def __init__(self) -> None:
         super().__init__()

@@ -39,15 +39,14 @@ def check_parts_are_in_nats(case: Case) -> None:
     compared = 0
     for bench in _benches(case):
         x, c = bench.inputs(8)
+        there = _means(_of_trace, bench, x, c)
         for player in bench.players:
-            there = bench.part(bench.model, x, c, player).parts.keys()
-            for name in _KNOWN.keys() & there:
-                got = _mean(_part, bench, x, c, player, name)
-                wanted = _mean(_of_trace, bench, x, c, name)
+            told = _means(_parts, bench, x, c, player)
+            for name in there.keys() & told.keys():
                 require(
-                    _near(got, wanted),
-                    f"{name} is {got[0]:.4g}, where the Trace says {wanted[0]:.4g} nats per example: sum over dimensions, then "
-                    f"take the mean over examples",
+                    _near(told[name], there[name]),
+                    f"{name} is {told[name][0]:.4g}, where the Trace says {there[name][0]:.4g} nats per example: sum over "
+                    f"dimensions, then take the mean over examples",
                 )
                 compared += 1
     if not compared:
@@ -84,8 +83,8 @@ def check_batch_doubling(case: Case) -> None:
     for bench in _benches(case):
         x, c = bench.inputs(8)
         for player in bench.players:
-            once = _mean(_loss, bench, x, c, player)
-            twice = _mean(_loss, bench, torch.cat([x, x]), torch.cat([c, c]), player)
+            once = _means(_loss, bench, x, c, player)["loss"]
+            twice = _means(_loss, bench, torch.cat([x, x]), torch.cat([c, c]), player)["loss"]
             require(
                 _near(once, twice),
                 f"the loss of player {player!r} is {once[0]:.4g}, and {twice[0]:.4g} with every example twice: take the mean "
@@ -118,24 +117,25 @@ def _benches(case: Case, training: bool = False) -> Iterator[Any]:
         yield case.bench(wiring, training=training)
 
 
-def _loss(bench: Any, x: Tensor, c: Tensor, player: str) -> Tensor:
-    loss: Tensor = bench.part(bench.model, x, c, player).loss
-    return loss
+def _loss(bench: Any, x: Tensor, c: Tensor, player: str) -> dict[str, Tensor]:
+    return {"loss": bench.part(bench.model, x, c, player).loss}
 
 
-def _part(bench: Any, x: Tensor, c: Tensor, player: str, name: str) -> Tensor:
-    part: Tensor = bench.part(bench.model, x, c, player).parts[name]
-    return part
+def _parts(bench: Any, x: Tensor, c: Tensor, player: str) -> dict[str, Tensor]:
+    parts: dict[str, Tensor] = bench.part(bench.model, x, c, player).parts
+    return parts
 
 
-def _of_trace(bench: Any, x: Tensor, c: Tensor, name: str) -> Tensor:
-    return _KNOWN[name](bench.model(x, c)).mean()
+def _of_trace(bench: Any, x: Tensor, c: Tensor) -> dict[str, Tensor]:
+    trace = bench.model(x, c)
+    return {name: known(trace).mean() for name, known in _KNOWN.items()}
 
 
-def _mean(value: Callable[..., Tensor], *arguments: Any) -> tuple[float, float]:
-    """Mean and standard error of a scalar that draws, over many runs."""
-    values = torch.stack([value(*arguments).detach().double() for _ in range(_RUNS)])
-    return values.mean().item(), (values.std() / math.sqrt(_RUNS)).item()
+def _means(values: Callable[..., dict[str, Tensor]], *arguments: Any) -> dict[str, tuple[float, float]]:
+    """Mean and standard error of scalars that draw, over many runs."""
+    runs = [values(*arguments) for _ in range(_RUNS)]
+    found = {name: torch.stack([run[name].detach().double() for run in runs]) for name in runs[0]}
+    return {name: (drawn.mean().item(), (drawn.std() / math.sqrt(_RUNS)).item()) for name, drawn in found.items()}
 
 
 def _near(one: tuple[float, float], other: tuple[float, float]) -> bool:

@@ -10,8 +10,10 @@ from vaekit.cli.training import (
     Device,
     EarlyStop,
     Epochs,
+    Gamma,
     Json,
     LearningRate,
+    Milestones,
     Optimizer,
     Precision,
     Quiet,
@@ -37,6 +39,8 @@ def refit(
     optimizer: Optimizer = None,
     lr: LearningRate = None,
     schedule: Schedule = None,
+    milestones: Milestones = None,
+    gamma: Gamma = None,
     early_stop: EarlyStop = None,
     seed: Annotated[int | None, typer.Option(help="Everything random depends on it.  [default: 0]")] = None,
     device: Device = None,
@@ -63,7 +67,8 @@ def refit(
     from vaekit.fitting import refit as refit_model
 
     training = overrides.training(
-        milestones=None,
+        milestones=milestones,
+        gamma=gamma,
         epochs=epochs,
         batch_size=batch_size,
         optimizer=optimizer,

@@ -1,6 +1,6 @@
 """What encoders and decoders share: how wide and how large each layer is, normalisation, activation."""
 
-from math import gcd
+from math import gcd, prod
 from typing import Annotated, Literal
 
 import torch
@@ -73,7 +73,7 @@ class GroupNorm(nn.GroupNorm):
         super().__init__(gcd(channels, min(8, max(1, channels // 4))), channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.numel() == len(x) * self.num_groups:
+        if prod(x.shape[1:]) == self.num_groups:
             return x * self.weight[:, None, None] + self.bias[:, None, None]
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 

@@ -15,7 +15,7 @@ from vaekit import Space, distributions
 from vaekit.testing import parametrize_with_checks
 
 POSTERIORS = ("planar", "iaf", "spline")
-PRIORS = ("maf", "spline")
+PRIORS = ("maf", "iaf", "spline")
 SMALL = {"depth": 2, "hidden": [8]}
 
 

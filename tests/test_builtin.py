@@ -150,7 +150,17 @@ def test_the_kl_is_drawn_to_a_capacity_that_rises() -> None:
         loss.stepped()
 
 
-@pytest.mark.parametrize("options", [{"warmup": 4, "period": 3}, {"free_bits": 1.0, "capacity": 1.0}])
+def test_validation_holds_the_kl_to_the_whole_capacity_from_the_first_step() -> None:
+    loss, model = _elbo(capacity=8.0, capacity_steps=4, beta=3.0)
+    terms = loss.eval()(model, torch.ones(4, 5), torch.zeros(4, 0))
+    wanted = 3 * (terms.parts["kl"] - 8).abs() + terms.parts["reconstruction"]
+    torch.testing.assert_close(terms.loss.detach(), wanted)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"warmup": 4, "period": 3}, {"free_bits": 1.0, "capacity": 1.0}, {"period": 3}, {"capacity_steps": 3}],
+)
 def test_schedules_that_contradict_each_other(options) -> None:
     with pytest.raises(vaekit.ConfigError, match="loss 'elbo': "):
         _elbo(**options)

@@ -119,15 +119,18 @@ def _shown(value: Any) -> str:
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: f"{part.kind}-{part.name}")
 def test_part(part: type[Part]) -> None:
-    """Every part has its row, and every option its own with the default, the type and the bounds."""
+    """Every part has its row, and every option its own, as the docstring has it."""
     rows = [row for row in _rows(PAGES["parts"], "kind", "name", "package", "what") if row[:2] == [part.kind, part.name]]
     row = f"| {part.kind} | {part.name} | {_package(part)} | … |"
     assert [row[2] for row in rows] == [_package(part)], f"docs/parts.md needs one row: {row}"
     assert rows[0][3]
-    wanted = [[o.name, _shown(o.default), o.type.replace(" | ", ", "), o.bounds] for o in registry.options(part)]
-    written = _rows(_section("parts", f"### {part.kind} {part.name}"), "option", "default", "type", "bounds")
-    needed = "\n".join(f"| {' | '.join(cells)} | … |" for cells in wanted)
-    assert [cells[:4] for cells in written] == wanted, f"docs/parts.md, ### {part.kind} {part.name}, needs:\n{needed}"
+    wanted = [
+        [o.name, _shown(o.default), o.type.replace(" | ", ", "), o.bounds, o.summary.replace("|", r"\|")]
+        for o in registry.options(part)
+    ]
+    written = _rows(_section("parts", f"### {part.kind} {part.name}"), "option", "default", "type", "bounds", "what")
+    needed = "\n".join(f"| {' | '.join(cells)} |" for cells in wanted)
+    assert written == wanted, f"docs/parts.md, ### {part.kind} {part.name}, needs:\n{needed}"
 
 
 def test_no_other_part() -> None:

@@ -124,6 +124,14 @@ def test_the_weight_of_the_kl_is_in_nats(digits: Data) -> None:
     assert "the reconstruction rules the loss: at loss.beta = 0.00032 (in nats: 1e-05 under normalize=dims)" in said
 
 
+def test_a_kl_that_is_at_its_capacity_does_not_rule(trained: vaekit.VAE, digits: Data) -> None:
+    numbers = {**_evaluated(trained, digits), "kl": 30.0, "reconstruction": 5.0}
+    loss = {"name": "elbo", "beta": 100.0, "capacity": 30.0}
+    config = trained.config.model_copy(update={"loss": loss})
+    assert not any("the KL rules" in said for said in findings(numbers, config))
+    assert any("the KL rules" in said for said in findings({**numbers, "kl": 40.0}, config))
+
+
 def test_a_density_has_no_zero_that_a_kl_could_rule(trained: vaekit.VAE, digits: Data) -> None:
     numbers = {**_evaluated(trained, digits), "reconstruction": -0.5, "kl": 6.0}
     assert any("the KL rules" in said for said in findings({**numbers, "reconstruction": 0.5}, trained.config))

@@ -60,6 +60,24 @@ def test_what_a_run_holds(run: vaekit.Run) -> None:
             assert min(picture.size) > 200
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"latent": "point", "prior": "vamp"},
+        {"latent": "flow", "loss": "beta-tc"},
+        {"latent": "flow", "loss": "dip"},
+        {"likelihood": "pixelcnn", "loss": "ms-ssim"},
+        {"likelihood": "pixelcnn", "loss": "vae-gan"},
+        {"latent": "ladder", "loss": "rae"},
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together_leaves_no_directory(parts: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises((vaekit.ConfigError, vaekit.ShapeError)):
+        vaekit.fit("digits", **parts, data_options={"binarize": "fixed"}, epochs=1, output=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_metrics_are_rows_in_nats(run: vaekit.Run) -> None:
     splits = [row["split"] for row in run.metrics]
     assert splits == ["train", "validation"] * 3 + ["test"]

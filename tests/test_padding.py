@@ -90,6 +90,22 @@ def test_from_data_to_numbers(likelihood: str, tmp_path) -> None:
     assert numbers["outside_support"] == 0
 
 
+def test_a_prior_of_pseudo_inputs_begins_with_padded_sequences(tmp_path) -> None:
+    x, _ = _padded(n=60)
+    run = vaekit.fit(
+        x,
+        encoder={"name": "lstm", "hidden": 8, "dense": [8]},
+        prior={"name": "vamp", "components": 12},
+        likelihood="gaussian",
+        latent={"features": 2},
+        epochs=1,
+        output=tmp_path,
+        progress=False,
+    )
+    assert run.model.prior.inputs.isfinite().all()
+    assert run.model.sample(3, seed=0).isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("spoil", "encoder", "said"),
     [

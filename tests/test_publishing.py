@@ -638,6 +638,17 @@ def test_the_command_trains_such_a_model_again() -> None:
     assert words[split:] == shlex.split("--epochs 3 --lr 0.01 --schedule steps --milestones 1,2 --seed 4")
 
 
+def test_the_command_of_a_refit_names_what_it_began_with() -> None:
+    parts = {
+        "prior": {"name": "mixture", "components": 7},
+        "loss": {"name": "prior-nll", "samples": 2},
+        "latent": {"features": 3},
+    }
+    config = vaekit.build(vaekit.Config(data_shape=(1, 8, 8), **parts))[0].config.model_dump(mode="json")
+    record = {"source": "digits", "start": "/home/me/run", "config": config, "data": {}, "training": {"epochs": 3}}
+    assert command(record) == "vaekit refit RUN prior=mixture prior.components=7 loss.samples=2 --epochs 3"
+
+
 @pytest.mark.parametrize("source", [None, "", "../x", "a b", "$(rm)", "`x`:y", 7, ["x"]])
 def test_data_without_a_name_give_no_command(source: Any) -> None:
     config = vaekit.build(vaekit.Config(data_shape=(5,), likelihood="gaussian"))[0].config

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import vaekit
-from vaekit import cli
+from vaekit import cli, recipes, resuming
+from vaekit.config import DEFAULTS
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.job import new_model
@@ -105,6 +106,24 @@ def test_one_that_was_stopped_before_its_first_checkpoint_goes_on(run: vaekit.Ru
         assert torch.equal(tensor, continued.model.state_dict()[name]), name
 
 
+def test_one_whose_beginning_has_changed_does_not_go_on(again: vaekit.Run, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    vaekit.build(vaekit.load(again.record["start"]).config)[0].save(start)  # of other weights
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "run.json").write_text(json.dumps({**again.record, "status": "running", "start": str(start)}))
+    with pytest.raises(vaekit.CheckpointError, match="start, which the run began with, has changed since"):
+        vaekit.resume(copy, progress=False)
+
+
+def test_it_is_not_taken_for_a_run_that_was_trained_from_the_beginning(again: vaekit.Run) -> None:
+    config = again.model.config
+    parts = {kind: config.part(kind) for kind in DEFAULTS}
+    recipe = recipes.Recipe(source="digits", parts=parts, data=again.record["data"], training=again.record["training"])
+    with pytest.raises(vaekit.ConfigError, match=r"is a run of something else .*start .* there, None here"):
+        resuming.existing(again.path, recipe)
+
+
 def test_one_with_a_checkpoint_goes_on_without_the_model_that_it_began_with(again: vaekit.Run, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(again.path, copy)
@@ -124,12 +143,18 @@ def test_a_prior_begins_with_examples_of_the_training_set() -> None:
     assert not torch.equal(model.prior.inputs, other.prior.inputs)
 
 
+def test_a_prior_begins_with_examples_as_training_sees_them() -> None:
+    model, _ = new_model(load("digits", DataOptions(binarize="dynamic"), None), {"prior": {"name": "vamp", "components": 7}})
+    assert model.prior.inputs.detach().unique().tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"prior": "normal"}, "loss 'prior-nll' trains the prior alone, and prior 'normal' has nothing to train"),
         ({"prior": "mixtrue"}, "unknown prior 'mixtrue'; did you mean 'mixture'?"),
         ({"prior": "uniform"}, "prior 'uniform'"),
+        ({"loss": "elbo"}, "loss 'elbo' trains more than the prior: in a refit take prior-nll, or train anew"),
         ({"data": torch.rand(50, 1, 6, 6)}, r"data has examples of shape \(1, 6, 6\), this model takes \(1, 8, 8\)"),
     ],
 )

@@ -783,7 +783,7 @@ FAULTS: list[tuple[str, type[vaekit.Part], str]] = [
     ("what-it-samples-it-takes", Inverting, "means something else once parsed"),
     ("what-it-samples-it-takes", FewSamples, "asked for 5, sample gives 4"),
     ("kl-matches-monte-carlo", OtherDraws, "the closed KL is off the estimate by .* nats"),
-    ("kl-matches-monte-carlo", NoConstantInQ, r"the mean of p/q over draws from q is .*, not 1"),
+    ("kl-matches-monte-carlo", NoConstantInQ, r"of their mass in common by draws from q and"),
     ("draws-come-from-the-posterior", TwoPosteriors, "q of the first site, the root, is not that of posterior: log q differs"),
     ("draws-come-from-the-posterior", OwnPrior, "p of the first site, the root, is not the prior that forward was given"),
     ("trains-as-it-generates", Doubling, "between forward and generate, z differs by up to .* for the same root"),

@@ -5,6 +5,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaekit import checkpoint, figures, io, registry
-from vaekit.blocks import drawing, threads
+from vaekit.blocks import drawing, evaluation, threads
 from vaekit.checkpoint import is_finite
 from vaekit.choices import Choices
 from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
@@ -23,7 +24,7 @@ from vaekit.data.prepare import SPLITS, Data
 from vaekit.data.prepare import load as load_data
 from vaekit.data.subset import some
 from vaekit.data.transform import DataOptions
-from vaekit.errors import CheckpointError, DataError, ShapeError, TrainingError
+from vaekit.errors import CheckpointError, ConfigError, DataError, ShapeError, TrainingError
 from vaekit.evaluation import bound
 from vaekit.loggers import Logger, close
 from vaekit.model import VAE
@@ -57,7 +58,8 @@ def new_model(
             model.load_state_dict({**model.state_dict(), **weights})
         n = min(model.prior.begins_with, len(data.train))
         if n:
-            x, y = next(iter(Batches(data.train.take(some(len(data.train), n, seed)), n)))
+            dynamic = data.info.binarize == "dynamic"
+            x, y = next(iter(Batches(data.train.take(some(len(data.train), n, seed)), n, dynamic=dynamic, seed=seed)))
             model.begin(x, model.context(y, n))
     return model, loss
 
@@ -81,7 +83,9 @@ class Job:
         options: of training.
         ranks: the processes that train together.
         choices: what the run settled before, where it is continued.
-        start: the model whose weights it starts with, as `vaekit.load` takes it; those of its prior it does not take.
+        start: the model whose weights it starts with, as `vaekit.load` takes it; those of its prior it does not take, and
+            nothing else is trained.
+        started: the digest of these weights, where they have to be the same again.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Job:
         ranks: Ranks,
         choices: Choices | None = None,
         start: str | None = None,
+        started: str | None = None,
     ) -> None:
         self.start = start
         self.root = None if root is None else str(Path(root).absolute())
@@ -103,13 +108,27 @@ class Job:
         self.source = None if self.data.source is None else lasting(self.data.source)
         if len(self.data.validation) < ranks.size:
             raise DataError(f"{len(self.data.validation)} examples to validate on cannot be shared by {ranks.size} ranks")
-        self.model, self.loss = new_model(self.data, parts, options.seed, _weights(start, self.data))
+        weights = _weights(start, self.data)
+        self.started = _digest(weights) if weights else started
+        if started not in (None, self.started):
+            raise CheckpointError(f"{start}, which the run began with, has changed since: bring it back, or refit anew")
+        self.model, self.loss = new_model(self.data, parts, options.seed, weights)
         check_padding(self.model.encoder, self.data)
         check_labels(self.model.context, self.data)
         self.remark = check_support(self.model.likelihood, self.data)
+        if start is not None:
+            _check_prior_alone(self.model, self.loss)
         self.trainer = Trainer(self.model, self.loss, options, choices, ranks)
+        self._try()
         self._better = False
         self._batches = {split: self._of(split) for split in ("train", "validation")}
+
+    def _try(self) -> None:
+        """Two examples, so that what does not go together is said before anything is written."""
+        x, y = next(iter(Batches(self.data.validation.take(some(len(self.data.validation), 2)), 2, device=self.trainer.device)))
+        with drawing(0, x.device), evaluation(self.trainer.step):
+            for player in self.trainer.players:
+                self.trainer.step(x, y, player)
 
     @property
     def config(self) -> Config:
@@ -131,6 +150,7 @@ class Job:
             "command": sys.argv,
             "source": self.source,
             "start": self.start,
+            "started": self.started,
             "data_root": self.root,
             "data": self.data_options.model_dump(mode="json"),
             "examples": self.examples,
@@ -320,6 +340,25 @@ def _weights(start: str | None, data: Data) -> dict[str, Tensor]:
     if model.data_shape != data.shape:
         raise ShapeError(f"{data.info.name} has examples of shape {data.shape}, this model takes {model.data_shape}")
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("prior.")}
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    found = sha256()
+    for name, tensor in sorted(weights.items()):
+        found.update(name.encode())
+        found.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _check_prior_alone(model: VAE, loss: Loss) -> None:
+    """Check that nothing but the prior is trained.
+
+    Raises:
+        ConfigError: where something is.
+    """
+    prior = {id(p) for p in model.prior.parameters()}
+    if any(id(p) not in prior for own in loss.players(model).values() for p in own):
+        raise ConfigError(f"loss {loss.name!r} trains more than the prior: in a refit take prior-nll, or train anew")
 
 
 def lasting(source: str) -> str:

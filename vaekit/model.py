@@ -187,7 +187,7 @@ class VAE(nn.Module):
             return self._in_parts(len(x), lambda part: self._mean(self.px(self._code(x[part], c[part]), c[part])))
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None) -> Tensor:
-        """A path of decoded latents from `a` to `b`: straight up to three dimensions, on the arc between them above.
+        """A path of decoded latents from `a` to `b`, which goes as the latent's `path` does.
 
         Args:
             a: one example (*data_shape).

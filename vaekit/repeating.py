@@ -13,7 +13,9 @@ from vaekit.training import TrainingOptions
 
 
 def command(record: Mapping[str, Any]) -> str:
-    """`vaekit train DATA …`, with PATH where the data have one; nothing where they had no name, or the record is no good.
+    """`vaekit train DATA …`, with PATH where the data have one, or `vaekit refit RUN prior=…`, with RUN for what it began with.
+
+    Nothing where the data had no name, or the record is no good.
 
     Args:
         record: what run.json says.
@@ -23,10 +25,15 @@ def command(record: Mapping[str, Any]) -> str:
         return ""
     try:
         config = Config.from_json(json.dumps(record["config"]))
-        words = [f"{name}:PATH" if colon else name, *_parts(config), *_data(record["data"]), *_training(_settled(record))]
+        if record.get("start"):
+            parts = [word for word in _parts(config) if word.startswith(("prior", "loss."))]
+            words = ["refit", "RUN", *parts, *_training(_settled(record))]
+        else:
+            data = f"{name}:PATH" if colon else name
+            words = ["train", data, *_parts(config), *_data(record["data"]), *_training(_settled(record))]
     except (VaekitError, TypeError, ValueError):
         return ""
-    return shlex.join(["vaekit", "train", *words])
+    return shlex.join(["vaekit", *words])
 
 
 def _parts(config: Config) -> Iterator[str]:

@@ -70,7 +70,7 @@ def resume(
     with joined(options) as ranks:
         if ranks.size != record.get("ranks", ranks.size):
             _warn(f"the run was of {record['ranks']} ranks and is continued on {ranks.size}")
-        job = Job(source, DataOptions(**record["data"]), root, parts, options, ranks, choices, start)
+        job = Job(source, DataOptions(**record["data"]), root, parts, options, ranks, choices, start, record.get("started"))
         versions = _differing_versions(record, job)
         if versions:
             _warn(f"the run was computed with {', '.join(versions)}")
@@ -156,6 +156,7 @@ def existing(path: Path, recipe: recipes.Recipe) -> Run | None:
     was = _told(record["source"], resolve(before), record["data"], record["training"])
     source = _recorded(lasting(recipe.source), record["source"]) if isinstance(recipe.source, str) else None
     asked = _told(source, wanted, recipe.data, recipe.training)
+    was["start"], asked["start"] = record.get("start"), None
     differing = [f"{what} {was.get(what)!r} there, {value!r} here" for what, value in asked.items() if was.get(what) != value]
     if differing:
         raise ConfigError(

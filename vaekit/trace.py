@@ -120,3 +120,11 @@ class Terms:
 
     loss: Float[Tensor, ""]
     parts: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, trace: Trace, loss: Tensor, parts: dict[str, Tensor]) -> "Terms":
+        """With the latent's own penalty in the loss and among the parts, where it has one, and parts without gradients."""
+        if trace.draw.penalty is not None:
+            parts = {**parts, "penalty": trace.draw.penalty.mean()}
+            loss = loss + parts["penalty"]
+        return cls(loss, {name: part.detach() for name, part in parts.items()})

@@ -21,12 +21,12 @@ class ELBO(Loss):
     has one; and `nelbo`, the negative ELBO at β = 1 whatever β is (`profile` where the likelihood's training score is of no
     one density, so that the sum is no bound).
 
-    Three things make it easier to train, and change the loss in training only, never the parts. $\beta_t$ rises from 0 to β
-    in the first `warmup` optimizer steps, and again in each further `period` where there is one. With `free_bits` λ the KL is
+    Three things make it easier to train, and change the loss, never the parts. In training $\beta_t$ rises from 0 to β in the
+    first `warmup` optimizer steps, and again in each further `period` where there is one. With `free_bits` λ the KL is there
     $\sum_d \max(\lambda, \mathrm{KL}_d)$, of the mean over the batch in each dimension: what a dimension costs up to λ is free,
     so that none is given up (of the whole KL of a layer, where it is no sum over dimensions). With `capacity` C the KL is
-    $|\mathrm{KL} - C_t|$, where $C_t$ rises from 0 to C in the first `capacity_steps`. Steps are counted in a buffer, so that a
-    run that goes on does so where it stood.
+    $|\mathrm{KL} - C_t|$, where $C_t$ rises from 0 to C in the first `capacity_steps` of training, and is C in validation.
+    Steps are counted in a buffer, so that a run that goes on does so where it stood.
 
     Args:
         beta: weight of the KL.
@@ -41,7 +41,8 @@ class ELBO(Loss):
             constant, a squared error with `dims` is the ELBO of a gaussian likelihood of variance βD / 2Z.
 
     Raises:
-        ConfigError: where a warm-up takes longer than a period, or both free bits and a capacity are asked for.
+        ConfigError: where a warm-up takes longer than a period, both free bits and a capacity are asked for, or an option is
+            of another that is not given.
 
     References:
         Auto-Encoding Variational Bayes (Kingma, Welling; 2013), https://arxiv.org/abs/1312.6114, eq. 3.
@@ -75,6 +76,10 @@ class ELBO(Loss):
         super().__init__()
         if period and warmup > period:
             raise ConfigError(f"loss 'elbo': warmup is {warmup} steps, more than a period of {period}")
+        if period and not warmup:
+            raise ConfigError(f"loss 'elbo': a period of {period} steps repeats a warm-up, and there is none: give warmup")
+        if capacity_steps and not capacity:
+            raise ConfigError(f"loss 'elbo': in {capacity_steps} steps a capacity rises, and there is none: give capacity")
         if free_bits and capacity:
             raise ConfigError("loss 'elbo': free_bits and capacity both say what KL there should be: choose one")
         self.beta, self.warmup, self.period = beta, warmup, period
@@ -93,14 +98,9 @@ class ELBO(Loss):
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c, self.samples)
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
-        weighted = self._weight() / self.latent_dims * (self._shaped(trace, kl) if self.training else kl)
+        weighted = self._weight() / self.latent_dims * self._shaped(trace, kl)
         loss = torch.sub(weighted, log_px, alpha=1 / self.data_dims)
-        parts = model.in_nats(trace, log_px, kl)
-        if trace.draw.penalty is not None:
-            penalty = trace.draw.penalty.mean()
-            parts["penalty"] = penalty.detach()
-            loss = loss + penalty
-        return Terms(loss, parts)
+        return Terms.of(trace, loss, model.in_nats(trace, log_px, kl))
 
     def _weight(self) -> Tensor | float:
         if not self.warmup or not self.training:
@@ -109,12 +109,12 @@ class ELBO(Loss):
         return self.beta * (at / self.warmup).clamp(max=1)
 
     def _shaped(self, trace: Trace, kl: Tensor) -> Tensor:
-        """The KL as it counts in training."""
-        if self.free_bits:
-            return torch.stack([self._beyond_free(site.kl_dims(), site.kl()) for site in trace.draw.sites]).sum()
+        """The KL as it counts."""
         if self.capacity:
-            share = (self.steps / self.capacity_steps).clamp(max=1) if self.capacity_steps else 1.0
-            return (kl - self.capacity * share).abs()
+            rising = self.training and self.capacity_steps
+            return (kl - self.capacity * ((self.steps / self.capacity_steps).clamp(max=1) if rising else 1.0)).abs()
+        if self.free_bits and self.training:
+            return torch.stack([self._beyond_free(site.kl_dims(), site.kl()) for site in trace.draw.sites]).sum()
         return kl
 
     def _beyond_free(self, dims: Tensor | None, whole: Tensor) -> Tensor:

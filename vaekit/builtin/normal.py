@@ -20,8 +20,13 @@ class StandardNormal(Prior):
     def __init__(self, root: Space, data_shape: Shape, context: int) -> None:
         super().__init__()
         if root.support != "real":
-            raise ShapeError(f"a normal prior lives on a real space; this latent is on a space of {root.support}")
+            wrong = f"a normal prior lives on a real space; this latent is on a space of {root.support}"
+            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
         self.out_shape = root.shape
 
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
         return distributions.standard_normal((c.shape[0], *self.out_shape), c)
+
+
+_FITTING = {"sphere": "uniform", "ball": "wrapped-normal", "simplex": "relaxed-categorical", "codes": "codes"}
+"""The usual prior on each other space."""

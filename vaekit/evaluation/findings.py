@@ -56,6 +56,8 @@ def balance(numbers: Numbers, config: Config | None) -> Iterator[str]:
     kl, reconstruction = numbers["kl"], numbers["reconstruction"]
     if kl is None:
         return
+    capacity = config.part("loss").get("capacity") if config else None
+    kl = abs(kl - capacity) if isinstance(capacity, int | float) else kl  # which the loss draws it to
     counted = numbers["base_measure"] == "counting"  # else the reconstruction has no zero to compare with
     if counted and weight * kl > 2 * reconstruction and kl > 1:
         terms = f"{weight * kl:.4g} against {reconstruction:.4g} nats of reconstruction"

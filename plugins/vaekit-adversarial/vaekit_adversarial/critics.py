@@ -1,4 +1,4 @@
-"""What the losses share: discriminators, what those minimise, and how a bound is reported."""
+"""What the losses share: discriminators, what those minimise, and whose the parameters are."""
 
 from itertools import pairwise
 from math import prod
@@ -6,7 +6,7 @@ from math import prod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaekit import Activation, Shape, Terms, Trace, Widths, dense, distributions
+from vaekit import VAE, Activation, Shape, Terms, Widths, dense, distributions
 
 
 class Critic(nn.Module):
@@ -61,10 +61,8 @@ def surprise(first: Tensor, second: Tensor) -> Terms:
     return Terms(loss, {"cross_entropy": loss.detach()})
 
 
-def with_penalty(loss: Tensor, parts: dict[str, Tensor], trace: Trace) -> Tensor:
-    """The loss with the latent's own penalty, where there is one, which is reported too."""
-    if trace.draw.penalty is None:
-        return loss
-    penalty = trace.draw.penalty.mean()
-    parts["penalty"] = penalty.detach()
-    return loss + penalty
+def divided(model: VAE, *modules: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters of some modules of a model, and those of all the rest of it, as far as they want gradients."""
+    theirs = {id(p) for module in modules for p in module.parameters()}
+    wanting = [p for p in model.parameters() if p.requires_grad]
+    return [p for p in wanting if id(p) in theirs], [p for p in wanting if id(p) not in theirs]

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, Activation, Loss, Shape, ShapeError, Space, Terms, Widths
-from vaekit_adversarial.critics import dense_critic, surprise, with_penalty
+from vaekit_adversarial.critics import dense_critic, surprise
 
 
 class Factor(Loss):
@@ -73,8 +73,8 @@ class Factor(Loss):
         trace = model(x, c)
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
         tc = self.discriminator(trace.draw.sites[0].z[0]).mean()
-        parts = {**model.in_nats(trace, log_px, kl), "tc": tc.detach()}
-        return Terms(with_penalty(kl - log_px + self.gamma * tc, parts, trace), parts)
+        parts = {**model.in_nats(trace, log_px, kl), "tc": tc}
+        return Terms.of(trace, kl - log_px + self.gamma * tc, parts)
 
     def _discriminator(self, model: VAE, x: Tensor, c: Tensor) -> Terms:
         with torch.no_grad():

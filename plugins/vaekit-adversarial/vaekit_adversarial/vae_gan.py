@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaekit import VAE, ConfigError, Loss, Shape, Space, Terms, Trace, Widths, distributions, mask
-from vaekit_adversarial.critics import conv_critic, dense_critic, surprise, with_penalty
+from vaekit_adversarial.critics import conv_critic, dense_critic, divided, surprise
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -78,13 +78,8 @@ class VAEGAN(Loss):
         self.out_shape = ()
 
     def players(self, model: VAE) -> dict[str, list[nn.Parameter]]:
-        made = nn.ModuleList([model.decoder, model.likelihood])
-        of_decoder = {id(p) for p in made.parameters()}
-        return {
-            "encoder": [p for p in model.parameters() if p.requires_grad and id(p) not in of_decoder],
-            "decoder": [p for p in made.parameters() if p.requires_grad],
-            "discriminator": list(self.discriminator.parameters()),
-        }
+        decoder, encoder = divided(model, model.decoder, model.likelihood)
+        return {"encoder": encoder, "decoder": decoder, "discriminator": list(self.discriminator.parameters())}
 
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "encoder") -> Terms:
         if player == "encoder":
@@ -95,8 +90,8 @@ class VAEGAN(Loss):
         trace = model(x, c)
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
         features = self._distance(x, self._features(_mean(trace.px), x))
-        parts = {**model.in_nats(trace, log_px, kl), "features": features.detach()}
-        return Terms(with_penalty(kl + features - self.pixels * log_px, parts, trace), parts)
+        parts = {**model.in_nats(trace, log_px, kl), "features": features}
+        return Terms.of(trace, kl + features - self.pixels * log_px, parts)
 
     def _decoder(self, model: VAE, x: Tensor, c: Tensor) -> Terms:
         trace = model(x, c)
@@ -135,4 +130,7 @@ def _mean(px: Distribution) -> Tensor:
     try:
         return px.mean
     except NotImplementedError:
-        raise ConfigError("loss 'vae-gan': it judges means, and this likelihood has none in closed form") from None
+        raise ConfigError(
+            "loss 'vae-gan': it judges means, and this likelihood has none in closed form: "
+            "choose likelihood=bernoulli or gaussian, or loss=elbo"
+        ) from None

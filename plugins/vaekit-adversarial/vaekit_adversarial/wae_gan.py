@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, Activation, Loss, Shape, ShapeError, Space, Terms, Widths
-from vaekit_adversarial.critics import dense_critic, surprise, with_penalty
+from vaekit_adversarial.critics import dense_critic, divided, surprise
 
 
 class WAEGAN(Loss):
@@ -68,9 +68,7 @@ class WAEGAN(Loss):
         self.out_shape = ()
 
     def players(self, model: VAE) -> dict[str, list[nn.Parameter]]:
-        prior = [p for p in model.prior.parameters() if p.requires_grad]
-        of_prior = {id(p) for p in prior}
-        rest = [p for p in model.parameters() if p.requires_grad and id(p) not in of_prior]
+        prior, rest = divided(model, model.prior)
         return {"model": rest, **({"prior": prior} if prior else {}), "discriminator": list(self.discriminator.parameters())}
 
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
@@ -88,8 +86,8 @@ class WAEGAN(Loss):
         loss = self.weight * adversarial - log_px
         for site in below:
             loss = loss + site.kl().mean()
-        parts = {**model.in_nats(trace, log_px, kl), "adversarial": adversarial.detach()}
-        return Terms(with_penalty(loss, parts, trace), parts)
+        parts = {**model.in_nats(trace, log_px, kl), "adversarial": adversarial}
+        return Terms.of(trace, loss, parts)
 
     def _prior(self, model: VAE, z: Tensor, c: Tensor) -> Terms:
         loss = -model.prior_z(c).log_prob(z).mean()

@@ -14,14 +14,17 @@ from vaekit_conv.layers import Kernel, Norm, Width, check_image, finish
 class SpatialBroadcastDecoder(Decoder):
     r"""z at every pixel beside the pixel's place, then convolutions that keep the size: $\theta = f([z, c, u, v])$.
 
-    The place $(u, v)$ of row i and column j is $((2i + 1) / H - 1, (2j + 1) / W - 1)$. The first convolution, of a constant
-    and of channels linear in the place, is itself linear in z, c and the place: it is computed so, and z is never repeated.
-    z (N, *in_shape) and c (N, C) give θ (N, *out_shape), of any height and width from 1 by 1.
+    The place $(u, v)$ of row i and column j is the pixel's centre, $((2i + 1) / H - 1, (2j + 1) / W - 1)$, where -1 and 1 are
+    the edges of the image; in the paper they are the centres of its outermost pixels. The first layer is a convolution of 1 by
+    1, whatever the kernel: $A [z, c] + B [u, v] + b$, of which the part of z and c is computed once for all pixels, and the
+    other once for all examples. A wider filter could do no more, but where it reaches beyond the edges: z and c are the same
+    at every pixel, and places are linear. z (N, *in_shape) and c (N, C) give θ (N, *out_shape), of any height and width from
+    1 by 1.
 
     Args:
         width: channels of each layer but the last.
         depth: how many layers, the last one not counted.
-        kernel: height and width of the filters.
+        kernel: height and width of the filters of all layers but the first.
         norm: `none`, `batch` or `group` (up to eight groups).
         activation: after each normalisation.
 

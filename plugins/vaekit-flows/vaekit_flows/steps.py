@@ -2,6 +2,8 @@
 
 Each step takes z (…, D) and what it is told of each example, (N, told), and gives where z goes and the log |det| of that, (…);
 `inverse` is the way back with its own log |det|.
+
+Only the splines are zuko's. It has no planar flow, and its autoregressive and coupling flows do not compile as one graph.
 """
 
 from collections.abc import Sequence

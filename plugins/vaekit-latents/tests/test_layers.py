@@ -51,6 +51,14 @@ def _require_log_p(model: vaekit.VAE, exact: torch.Tensor, samples: int = 40_000
     assert ((trace.elbo() - weights.mean(0)).abs() < 5 * spread).all()
 
 
+@pytest.mark.parametrize("features", [[4, 4], [2, 4]])
+def test_a_path_through_a_ladder_is_straight_whether_or_not_z_has_the_shape_of_the_root(features: list[int]) -> None:
+    model = _model({"name": "ladder", "features": features, "hidden": 8})
+    a, b = torch.randn(2, 4).double()
+    wanted = torch.stack([a, 0.75 * a + 0.25 * b, (a + b) / 2, 0.25 * a + 0.75 * b, b])
+    torch.testing.assert_close(model.latent.path(a, b, 5), wanted)
+
+
 LINE = torch.arange(-9, 9, 0.06, dtype=torch.float64)
 
 

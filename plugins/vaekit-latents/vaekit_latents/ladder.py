@@ -95,6 +95,12 @@ class Ladder(Latent):
             z, _ = _merged(seen, _moments(down, z, c))
         return z
 
+    def path(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
+        """A straight line: z is no root, whatever their shapes, and no arc is known to lead where z has its mass."""
+        a, b = distributions.promote(a, b)
+        t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]
+        return a + t * (b - a)
+
     def _seen(self, h: Tensor, c: Tensor) -> list[Moments]:
         """What each level sees of x, the root first."""
         features = [join(h.flatten(1), c)]

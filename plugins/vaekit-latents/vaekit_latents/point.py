@@ -15,11 +15,12 @@ class Point(OneLayer):
 
     h (N, *in_shape) and c (N, C) give z (S, N, features), the same for every draw, which is also the code.
 
-    A point of a real space has no density, so that there is no bound on log p(x): log q counts as 0, what takes the place of
-    the KL is $-\log p(z \mid c)$, and `nelbo`, `kl`, `nll` and `iwae` are scores to be compared with those of no other latent.
-    The `elbo` loss minimises $-\log p(x \mid z, c) - \beta \log p(z \mid c)$; with a normal prior and a gaussian likelihood
-    that is a squared error and $\tfrac\beta2 \lVert z \rVert^2$, a regularized autoencoder but for its term on the decoder.
-    Codes are not spread as a normal prior is, so samples want a prior that is fitted to them.
+    A point of a real space has no density, so that there is no bound on log p(x): log q counts as 0, and what takes the place
+    of the KL is $-\log p(z \mid c)$. No loss reports `nelbo`, `kl` or an importance-weighted bound, only `reconstruction`,
+    and `log_likelihood` raises an error. The `elbo` loss minimises $-\log p(x \mid z, c) - \beta \log p(z \mid c)$; with a
+    normal prior and a gaussian likelihood that is a squared error and $\tfrac\beta2 \lVert z \rVert^2$, a regularized
+    autoencoder but for its term on the decoder. Codes are not spread as a normal prior is, so samples want a prior that is
+    fitted to them.
 
     Args:
         features: latent dimensions.

@@ -182,7 +182,7 @@ def test_a_mean_without_a_gradient_is_refused() -> None:
             p.__class__ = type("Sampled", (type(p),), {"mean": Distribution.mean})
             return p
 
-    for likelihood, why in ((Drawn, "'normals' has no gradient"), (Unknown, "'normals' has no closed form")):
+    for likelihood, why in ((Drawn, "'normals' has one without a gradient"), (Unknown, "'normals' has none in closed form")):
         model.likelihood = likelihood((DATA,))
         with pytest.raises(vaekit.ConfigError, match=f"loss 'rae'.*{why}"):
             _terms(model, x, penalty="gradient")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Site, Space, Terms, distributions
-from vaekit_losses.shared import finished, with_layers_below
+from vaekit_losses.shared import with_layers_below
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -52,8 +52,8 @@ class BetaTC(Loss):
         ConfigError: in training, where the posterior is not a product over dimensions.
 
     References:
-        Isolating Sources of Disentanglement in VAEs (Chen et al.; 2018), https://arxiv.org/abs/1802.04942: the three
-        terms, and both estimators.
+        Isolating Sources of Disentanglement in VAEs (Chen et al.; 2018), https://arxiv.org/abs/1802.04942, eq. 2: the three
+        terms; eq. 4: the loss; appendix C.2: `stratified`.
     """
 
     name = "beta-tc"
@@ -89,7 +89,7 @@ class BetaTC(Loss):
             "dimension_kl": dims,
         }
         apart = self.alpha * mutual + self.beta * total + self.gamma * dims
-        return finished(with_layers_below(apart - log_px, trace), parts, trace)
+        return Terms.of(trace, with_layers_below(apart - log_px, trace), parts)
 
     def _apart(self, site: Site) -> tuple[Tensor, Tensor, Tensor]:
         """Mutual information, total correlation and dimension-wise KL of the root."""
@@ -116,6 +116,9 @@ def _log_each(site: Site) -> Tensor:
     """log q of dimension d of the draw of i under the posterior of j, (N, N, D)."""
     q = site.q
     if not isinstance(q, Independent) or q.base_dist.event_shape:
-        raise ConfigError("loss 'beta-tc': it takes posteriors apart into dimensions, and those of this latent are no product")
+        raise ConfigError(
+            "loss 'beta-tc': it takes posteriors apart into dimensions, and those of this latent are no product: "
+            "loss=factor takes any latent on a real space"
+        )
     log_q: Tensor = q.base_dist.log_prob(site.z[0].unsqueeze(1))
     return log_q.flatten(2)

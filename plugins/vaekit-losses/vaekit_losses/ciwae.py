@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaekit import VAE, Loss, Shape, Space, Terms
-from vaekit_losses.shared import finished, negative_bound, weighed
+from vaekit_losses.shared import negative_bound, weighed, with_bound
 
 
 class CIWAE(Loss):
@@ -21,6 +21,9 @@ class CIWAE(Loss):
     $-\mathbb E_q \log p(x \mid z, c)$; `kl` (`kl_mc` where it had to be estimated from the draws); `nelbo`, the sum of the two
     (`profile` where the likelihood's training score is of no one density, so that neither it nor `iwae` is a bound); and
     `penalty`, where the latent has one, which is added to the loss only.
+
+    Where the posterior has no density, as that of `point` has none, there is no bound: `reconstruction` and `penalty` alone are
+    reported.
 
     Args:
         beta: share of the ELBO.
@@ -50,5 +53,6 @@ class CIWAE(Loss):
         trace = model(x, c, self.samples)
         log_px, log_weight = weighed(trace)
         log_px, kl = log_px.mean(), trace.kl().mean()
-        parts = {**model.in_nats(trace, log_px, kl), "iwae": negative_bound(log_weight)}
-        return finished(torch.lerp(parts["iwae"], kl - log_px, self.beta), parts, trace)
+        bound = negative_bound(log_weight)
+        loss = torch.lerp(bound, kl - log_px, self.beta)
+        return Terms.of(trace, loss, with_bound(model, trace, log_px, kl, iwae=bound))

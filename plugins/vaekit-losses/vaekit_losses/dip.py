@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Space, Terms, distributions
-from vaekit_losses.shared import finished
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -37,7 +36,7 @@ class DIP(Loss):
 
     References:
         Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar et al.; 2018),
-        https://arxiv.org/abs/1711.00848: DIP-VAE-I and DIP-VAE-II.
+        https://arxiv.org/abs/1711.00848, eq. 6 and 7: DIP-VAE-I and DIP-VAE-II.
     """
 
     name = "dip"
@@ -69,7 +68,7 @@ class DIP(Loss):
         diagonal = (variance - 1).square().sum()
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
         parts = {**model.in_nats(trace, log_px, kl), "off_diagonal": off_diagonal, "diagonal": diagonal}
-        return finished(kl - log_px + self.off_diagonal * off_diagonal + self.diagonal * diagonal, parts, trace)
+        return Terms.of(trace, kl - log_px + self.off_diagonal * off_diagonal + self.diagonal * diagonal, parts)
 
 
 def _of_means(q: Distribution) -> Tensor:
@@ -77,7 +76,9 @@ def _of_means(q: Distribution) -> Tensor:
     try:
         means = q.mean.flatten(1)
     except NotImplementedError:
-        raise ConfigError("loss 'dip': the posterior of this latent has no mean in closed form") from None
+        raise ConfigError(
+            "loss 'dip': the posterior of this latent has no mean in closed form: loss=factor takes any latent on a real space"
+        ) from None
     centred = means - means.mean(0)
     return centred.T @ centred / len(means)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Space, Terms, Trace, distributions
-from vaekit_losses.shared import finished, in_nats, negative_bound, sides, weighed
+from vaekit_losses.shared import negative_bound, sides, weighed, with_bound
 
 
 class DReG(Loss):
@@ -33,6 +33,9 @@ class DReG(Loss):
     `reconstruction`, $-\mathbb E_q \log p(x \mid z, c)$; `kl` (`kl_mc` where it had to be estimated from the draws); `nelbo`,
     the sum of the two (`profile` where the likelihood's training score is of no one density); and `penalty`, where the latent
     has one, which is added to the loss only.
+
+    Where the posterior has no density, as that of `point` has none, there is no bound: `reconstruction` and `penalty` alone are
+    reported.
 
     The draws of every layer, its Site's z, must be what all further computation starts from, and reparameterised. A gradient
     taken within the pass keeps it from compiling.
@@ -74,13 +77,12 @@ class DReG(Loss):
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "encoder") -> Terms:
         trace = model(x, c, self.samples)
         log_px, log_weight = weighed(trace)
-        parts = {**in_nats(model, trace, log_px), "iwae": negative_bound(log_weight)}
-        loss = parts["iwae"]
+        bound = loss = negative_bound(log_weight)
         if player == "encoder" and self.training and torch.is_grad_enabled():
             with distributions.full_precision(x):
                 surrogate = _surrogate(trace, log_px, log_weight.detach().softmax(0))
             loss = loss.detach() + (surrogate - surrogate.detach())
-        return finished(loss, parts, trace)
+        return Terms.of(trace, loss, with_bound(model, trace, log_px.mean(), trace.kl().mean(), iwae=bound))
 
 
 def _surrogate(trace: Trace, log_px: Tensor, share: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Space, Terms
 from vaekit_losses.discrepancy import SCALES, Kernel, Scales, from_prior
-from vaekit_losses.shared import all_but_prior, finished, with_layers_below
+from vaekit_losses.shared import all_but_prior, with_layers_below
 
 
 class Info(Loss):
@@ -74,4 +74,4 @@ class Info(Loss):
         log_px, discrepancy = trace.log_px().mean(), from_prior(root, self.kernel, self.scales)
         parts = {**model.in_nats(trace, log_px, trace.kl().mean()), "mmd": discrepancy}
         loss = (1 - self.alpha) * root.kl().mean() + (self.alpha + self.weight - 1) * discrepancy - log_px
-        return finished(with_layers_below(loss, trace), parts, trace)
+        return Terms.of(trace, with_layers_below(loss, trace), parts)

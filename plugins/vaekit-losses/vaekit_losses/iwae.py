@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaekit import VAE, Loss, Shape, Space, Terms
-from vaekit_losses.shared import finished, in_nats, negative_bound, weighed
+from vaekit_losses.shared import negative_bound, weighed, with_bound
 
 
 class IWAE(Loss):
@@ -26,13 +26,14 @@ class IWAE(Loss):
     `penalty`, where the latent has one, which is added to the loss only.
 
     It needs densities of the latents, as the ELBO does. For codes chosen without chance all draws are one, and every K gives
-    the same; a point mass on a real space has no density, and what comes out for it is no bound.
+    the same. A point of a real space, as of latent `point`, has no density: what is minimised for it is no bound, and
+    `reconstruction` and `penalty` alone are reported.
 
     Args:
         samples: draws of z an example, K; the paper has 1, 5 and 50.
 
     References:
-        Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov; 2015), https://arxiv.org/abs/1509.00519, section 3.
+        Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov; 2015), https://arxiv.org/abs/1509.00519, eq. 8.
     """
 
     name = "iwae"
@@ -52,5 +53,5 @@ class IWAE(Loss):
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c, self.samples)
         log_px, log_weight = weighed(trace)
-        parts = {**in_nats(model, trace, log_px), "iwae": negative_bound(log_weight)}
-        return finished(parts["iwae"], parts, trace)
+        bound = negative_bound(log_weight)
+        return Terms.of(trace, bound, with_bound(model, trace, log_px.mean(), trace.kl().mean(), iwae=bound))

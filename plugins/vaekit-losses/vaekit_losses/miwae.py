@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaekit import VAE, Loss, Shape, Space, Terms
-from vaekit_losses.shared import finished, in_groups, in_nats, negative_bound, weighed
+from vaekit_losses.shared import in_groups, negative_bound, weighed, with_bound
 
 
 class MIWAE(Loss):
@@ -21,6 +21,9 @@ class MIWAE(Loss):
     $-\mathbb E_q \log p(x \mid z, c)$; `kl` (`kl_mc` where it had to be estimated from the draws); `nelbo`, the sum of the two
     (`profile` where the likelihood's training score is of no one density, so that neither it nor `miwae` is a bound); and
     `penalty`, where the latent has one, which is added to the loss only.
+
+    Where the posterior has no density, as that of `point` has none, there is no bound: `reconstruction` and `penalty` alone are
+    reported.
 
     Args:
         groups: bounds that the mean is over, M.
@@ -49,5 +52,5 @@ class MIWAE(Loss):
     def forward(self, model: VAE, x: Tensor, c: Tensor, player: str = "model") -> Terms:
         trace = model(x, c, self.groups * self.samples)
         log_px, log_weight = weighed(trace)
-        parts = {**in_nats(model, trace, log_px), "miwae": negative_bound(in_groups(log_weight, self.groups))}
-        return finished(parts["miwae"], parts, trace)
+        bound = negative_bound(in_groups(log_weight, self.groups))
+        return Terms.of(trace, bound, with_bound(model, trace, log_px.mean(), trace.kl().mean(), miwae=bound))

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaekit import VAE, Loss, Shape, ShapeError, Space, Terms, distributions
-from vaekit_losses.shared import finished, mean_of
+from vaekit_losses.shared import mean_of
 from vaekit_losses.similarity import ms_ssim
 
 
@@ -66,4 +66,4 @@ class MSSSIM(Loss):
             similarity = ms_ssim(*distributions.promote(x, mean)).mean()
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
         parts = {**model.in_nats(trace, log_px, kl), "ms_ssim": similarity}
-        return finished(kl - log_px + self.weight * (1 - similarity), parts, trace)
+        return Terms.of(trace, kl - log_px + self.weight * (1 - similarity), parts)

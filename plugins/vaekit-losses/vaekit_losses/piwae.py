@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, Loss, Shape, Space, Terms
-from vaekit_losses.shared import finished, in_groups, in_nats, negative_bound, sides, weighed
+from vaekit_losses.shared import in_groups, negative_bound, sides, weighed, with_bound
 
 
 class PIWAE(Loss):
@@ -27,6 +27,9 @@ class PIWAE(Loss):
     `reconstruction`, $-\mathbb E_q \log p(x \mid z, c)$; `kl` (`kl_mc` where it had to be estimated from the draws); `nelbo`,
     the sum of the two (`profile` where the likelihood's training score is of no one density); and `penalty`, where the latent
     has one, which is added to the loss only.
+
+    Where the posterior has no density, as that of `point` has none, there is no bound: `reconstruction` and `penalty` alone are
+    reported.
 
     Args:
         groups: bounds that the encoder's mean is over, M.
@@ -61,5 +64,5 @@ class PIWAE(Loss):
         name = "iwae"
         if player == "encoder":
             name, log_weight = "miwae", in_groups(log_weight, self.groups)
-        parts = {**in_nats(model, trace, log_px), name: negative_bound(log_weight)}
-        return finished(parts[name], parts, trace)
+        bound = negative_bound(log_weight)
+        return Terms.of(trace, bound, with_bound(model, trace, log_px.mean(), trace.kl().mean(), **{name: bound}))

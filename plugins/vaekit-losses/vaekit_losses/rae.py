@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit import VAE, ConfigError, Loss, Shape, ShapeError, Space, Terms, Trace, distributions
-from vaekit_losses.shared import all_but_prior, finished, mean_of
+from vaekit_losses.shared import all_but_prior, mean_of
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -74,7 +74,7 @@ class RAE(Loss):
             of_decoder = _squares(model.decoder) if self.penalty == "l2" else self._slope(model, trace)
             parts[f"decoder_{self.penalty}"] = of_decoder
             loss = loss + self.weight * of_decoder
-        return finished(loss, parts, trace)
+        return Terms.of(trace, loss, parts)
 
     def _slope(self, model: VAE, trace: Trace) -> Tensor:
         """The squared norm of the Jacobian of the mean by the code, estimated, mean over the batch."""

@@ -7,20 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit import VAE, ConfigError, Loss, Terms, Trace
+from vaekit import VAE, ConfigError, Loss, Trace
 
 
-def in_nats(model: VAE, trace: Trace, log_px: Tensor) -> dict[str, Tensor]:
-    """What a loss reports of a pass, from log p(x | z) (S, N)."""
-    return model.in_nats(trace, log_px.mean(), trace.kl().mean())
-
-
-def finished(loss: Tensor, parts: dict[str, Tensor], trace: Trace) -> Terms:
-    """The Terms, with the latent's own penalty in the loss and among the parts, where it has one."""
-    if trace.draw.penalty is not None:
-        parts = {**parts, "penalty": trace.draw.penalty.mean()}
-        loss = loss + parts["penalty"]
-    return Terms(loss, {name: part.detach() for name, part in parts.items()})
+def with_bound(model: VAE, trace: Trace, log_px: Tensor, kl: Tensor, **bound: Tensor) -> dict[str, Tensor]:
+    """What a loss reports of a pass, from means over the batch, with a bound of its own, where the latent lets it be one."""
+    parts = model.in_nats(trace, log_px, kl)
+    return {**parts, **bound} if model.latent.has_density else parts
 
 
 def weighed(trace: Trace) -> tuple[Tensor, Tensor]:
@@ -46,14 +39,17 @@ def mean_of(loss: Loss, model: VAE, px: Distribution) -> Tensor:
     Raises:
         ConfigError: where there is none in closed form, or, in training, it has no gradient.
     """
-    who = f"loss {loss.name!r}: the mean of likelihood {model.likelihood.name!r}"
+    who = f"loss {loss.name!r}: it needs a mean, and likelihood {model.likelihood.name!r}"
     try:
         mean: Tensor = px.mean
     except NotImplementedError:
-        raise ConfigError(f"{who} has no closed form, and the loss needs it") from None
+        raise ConfigError(f"{who} has none in closed form: {_OTHERS}") from None
     if torch.is_grad_enabled() and loss.training and not mean.requires_grad:
-        raise ConfigError(f"{who} has no gradient, so that nothing learns by it")
+        raise ConfigError(f"{who} has one without a gradient, so that nothing learns by it: {_OTHERS}")
     return mean
+
+
+_OTHERS = "choose likelihood=bernoulli or gaussian, or loss=elbo"
 
 
 def with_layers_below(loss: Tensor, trace: Trace) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vaekit import VAE, Loss, Shape, ShapeError, Space, Terms
 from vaekit_losses.discrepancy import SCALES, Kernel, Scales, from_prior
-from vaekit_losses.shared import all_but_prior, finished, with_layers_below
+from vaekit_losses.shared import all_but_prior, with_layers_below
 
 
 class WAEMMD(Loss):
@@ -65,4 +65,4 @@ class WAEMMD(Loss):
         discrepancy = from_prior(trace.draw.sites[0], self.kernel, self.scales)
         log_px = trace.log_px().mean()
         parts = {**model.in_nats(trace, log_px, trace.kl().mean()), "mmd": discrepancy}
-        return finished(with_layers_below(self.weight * discrepancy - log_px, trace), parts, trace)
+        return Terms.of(trace, with_layers_below(self.weight * discrepancy - log_px, trace), parts)

@@ -24,7 +24,8 @@ class LSTMEncoder(Encoder):
     (N, 2·hidden) when bidirectional. torch's recurrent modules break the graph: it does not compile in full.
 
     Steps of NaN at the end of a sequence are padding: T is the last step before them in either direction. A single NaN before
-    that is read as zero, and a sequence of padding alone as one step of zeros.
+    that is read as zero, and a sequence of padding alone as one step of zeros; training refuses both in data that are in
+    memory.
 
     Args:
         hidden: units of each layer and direction.

@@ -26,9 +26,14 @@ class Uniform(Prior):
     def __init__(self, root: Space, data_shape: Shape, context: int) -> None:
         super().__init__()
         if root.support != "sphere":
-            raise ShapeError(f"a uniform prior lives on the sphere; this latent is on a space of {root.support}")
+            wrong = f"a uniform prior lives on the sphere; this latent is on a space of {root.support}"
+            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
         self.out_shape = root.shape
 
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
         (like,) = distributions.promote(c.new_empty(()))
         return UniformOnSphere(like.expand(len(c), *self.out_shape))
+
+
+_FITTING = {"real": "normal", "ball": "wrapped-normal", "simplex": "relaxed-categorical", "codes": "codes or transformer"}
+"""The prior that fits each other space."""

@@ -253,6 +253,16 @@ def test_vamp_begins_with_examples_and_their_contexts() -> None:
     assert torch.equal(prior.inputs[3:], before[3:])
 
 
+def test_vamp_takes_nothing_of_where_an_example_is_padded() -> None:
+    prior = Vamp(REAL, (6, 4), 0, components=4)
+    x = torch.randn(4, 6, 4)
+    x[1, 2:], x[3, 5:] = torch.nan, torch.nan
+    before = prior.inputs.detach().clone()
+    with torch.no_grad():
+        prior.begin(x, x[:, 0, :0], _no_posterior)
+    assert torch.equal(prior.inputs, x.where(vaekit.mask(x), before))
+
+
 @pytest.mark.parametrize("clamp", [False, True])
 def test_pseudo_inputs_are_bounded_only_where_it_is_asked_for(clamp: bool) -> None:
     prior = Vamp(REAL, (5,), 0, components=4, clamp=clamp)

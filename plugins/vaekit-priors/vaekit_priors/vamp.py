@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit import Posterior, Prior, Shape, ShapeError, Space, distributions
+from vaekit import Posterior, Prior, Shape, ShapeError, Space, distributions, mask
 from vaekit_priors.mixture import Mixture
 
 
@@ -20,7 +20,8 @@ class Vamp(Prior):
     normalisation layers on their running statistics, in training too.
 
     A run begins with pseudo-inputs that are training examples; without that, or where there are fewer examples than
-    components, the rest are uniform on [0, 1].
+    components, the rest are uniform on [0, 1]. Pseudo-inputs have full length: of sequences of several lengths, those that
+    begin as an example that ends in padding are uniform on [0, 1] in the steps beyond its end.
 
     Args:
         components: how many pseudo-inputs, K.
@@ -65,7 +66,7 @@ class Vamp(Prior):
         self.begins_with = components
 
     def begin(self, x: Tensor, c: Tensor, posterior: Posterior) -> None:
-        self.inputs[: len(x)] = x.to(self.inputs)
+        self.inputs[: len(x)] = x.to(self.inputs).where(mask(x), self.inputs[: len(x)])
         self.contexts[: len(c)] = c.to(self.contexts)
 
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:

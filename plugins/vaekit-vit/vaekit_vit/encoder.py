@@ -27,7 +27,8 @@ class ViTEncoder(Encoder):
     begins with less KL (`loss.warmup` of `elbo`).
 
     Steps of NaN at the end of a sequence are padding: no token looks at them, and in h they are zeros or not counted. A single
-    NaN before that is read as zero, and a sequence of padding alone as one step of zeros.
+    NaN before that is read as zero, and a sequence of padding alone as one step of zeros; training refuses both in data that
+    are in memory.
 
     Args:
         patch: height and width of a patch; no matter for sequences.

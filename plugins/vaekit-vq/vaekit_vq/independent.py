@@ -59,7 +59,10 @@ def check_codes(root: Space) -> int:
         ShapeError: where the space is not one of codes.
     """
     if root.support != "codes" or root.size is None:
-        raise ShapeError(f"it is a prior over codes; this latent is on a space of {root.support}: take vq, residual-vq or fsq")
+        raise ShapeError(
+            f"it is a prior over codes; this latent is on a space of {root.support}: take vq, residual-vq or fsq, "
+            "or prior=normal for a real space, uniform for sphere, wrapped-normal for ball, relaxed-categorical for simplex"
+        )
     return root.size
 
 

@@ -42,9 +42,4 @@ class ExampleLoss(Loss):
         trace = model(x, c)
         log_px, kl = trace.log_px().mean(), trace.kl().mean()
         loss = self.beta * kl - log_px
-        parts = model.in_nats(trace, log_px, kl)
-        if trace.draw.penalty is not None:
-            penalty = trace.draw.penalty.mean()
-            parts["penalty"] = penalty.detach()
-            loss = loss + penalty
-        return Terms(loss, parts)
+        return Terms.of(trace, loss, model.in_nats(trace, log_px, kl))

@@ -594,6 +594,15 @@ def test_pictures_of_private_data_stay_at_home(hub: Any, tmp_path: Path) -> None
     assert "Trained on 20 examples of a data set of its author's" in text
 
 
+def test_the_card_of_a_refit_says_so(hub: Any, run: vaekit.Run) -> None:
+    run.note(start="/home/me/run")
+    publish.push(run.model, "alice/model", license="mit")
+    text = _there(hub, "alice/model")[0]["README.md"].decode()
+    assert "$ vaekit refit RUN " in text
+    assert "RUN stands for the trained model" in text
+    assert "/home/me" not in text
+
+
 def test_examples_whose_terms_forbid_it_are_not_passed_on(hub: Any, run: vaekit.Run) -> None:
     for path in (run.path / "model" / "config.json", run.path / "run.json"):
         path.write_text(path.read_text().replace('"name": "digits"', '"name": "celeba"'))

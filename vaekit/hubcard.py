@@ -161,6 +161,8 @@ def _training(config: Config, about: About) -> Iterator[str]:
         yield f"```console\n$ {about.command}\n```"
         if ":PATH" in about.command:
             yield "PATH stands for where the data are."
+        if about.command.startswith("vaekit refit RUN "):
+            yield "The prior was fitted afterwards: RUN stands for the trained model, all else of which is as it was."
     if about.stopped is not None:
         yield f"Training was stopped in epoch {about.stopped:,}."
     yield made_with({**config.plugins, **about.versions})

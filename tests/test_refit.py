@@ -72,9 +72,9 @@ def test_the_margin_on_mnist_that_the_documentation_states(tmp_path: Path) -> No
     plain = vaekit.fit("mnist", **parts, data_options={"binarize": "dynamic"}, data_root=root, output=tmp_path, epochs=3)
     test = vaekit.Batches(load("mnist", DataOptions(binarize="dynamic"), root).test, 200)
     before = vaekit.evaluate(plain.model, test, k=100, n=1000)["nll"]
-    for prior in ("mixture", "vamp", "flow"):
+    for prior, margin in {"mixture": 1.5, "vamp": 0.5, "flow": 2.0}.items():
         fitted = vaekit.refit(plain.path, prior=prior, data_root=root, output=tmp_path, epochs=3)
-        assert vaekit.evaluate(fitted.model, test, k=100, n=1000)["nll"] < before - 1
+        assert vaekit.evaluate(fitted.model, test, k=100, n=1000)["nll"] < before - margin
 
 
 def test_nothing_moves_but_the_prior(run: vaekit.Run, again: vaekit.Run) -> None:

@@ -52,6 +52,20 @@ class Space:
         """How many numbers make one latent."""
         return prod(self.shape)
 
+    @property
+    def usual_prior(self) -> str:
+        """The name of the prior to take there where nothing speaks for another."""
+        return _USUAL_PRIORS[self.support]
+
+
+_USUAL_PRIORS = {
+    "real": "normal",
+    "sphere": "uniform",
+    "ball": "wrapped-normal",
+    "simplex": "relaxed-categorical",
+    "codes": "codes",
+}
+
 
 class Part(nn.Module, ABC):
     """A module with a kind, a name, and a constructor that is its own schema.

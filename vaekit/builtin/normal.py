@@ -21,12 +21,8 @@ class StandardNormal(Prior):
         super().__init__()
         if root.support != "real":
             wrong = f"a normal prior lives on a real space; this latent is on a space of {root.support}"
-            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
+            raise ShapeError(f"{wrong}: choose prior={root.usual_prior}")
         self.out_shape = root.shape
 
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
         return distributions.standard_normal((c.shape[0], *self.out_shape), c)
-
-
-_FITTING = {"sphere": "uniform", "ball": "wrapped-normal", "simplex": "relaxed-categorical", "codes": "codes"}
-"""The usual prior on each other space."""

@@ -34,7 +34,7 @@ def labelled(images: Tensor, rows: Sequence[str], columns: Sequence[str], title:
     height, width = tuple(images.shape[-2:])
     tile = min(0.75, 9 / len(columns))
     tall = min(max(tile * height / width, 0.22), 3.0)
-    figure = chart(tile * len(columns) + 1.7, tall * len(rows) + 0.9)
+    figure = chart(tile * len(columns) + 0.8 + 0.09 * max(map(len, rows)), tall * len(rows) + 0.9)
     axes = figure.subplots()
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_yticks([i * (height + 1) + (height - 1) / 2 for i in range(len(rows))], list(rows))

@@ -32,7 +32,7 @@ class ConditionalNormal(Prior):
         super().__init__()
         if root.support != "real":
             wrong = f"a normal prior lives on a real space; this latent is on a space of {root.support}"
-            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
+            raise ShapeError(f"{wrong}: choose prior={root.usual_prior}")
         if context == 0:
             raise ShapeError("it is p(z | y), and this model has no y: add context=labels")
         widths = (context, *hidden)
@@ -44,7 +44,3 @@ class ConditionalNormal(Prior):
         loc, log_variance = distributions.promote(*self.head(self.hidden(c)).chunk(2, dim=1))
         scale = (log_variance.clamp(-20, 20) / 2).exp()
         return distributions.normal(loc.reshape(-1, *self.out_shape), scale.reshape(-1, *self.out_shape))
-
-
-_FITTING = {"sphere": "uniform", "ball": "wrapped-normal", "simplex": "relaxed-categorical", "codes": "codes or transformer"}
-"""The prior that fits each other space."""

@@ -63,7 +63,7 @@ class FlowPrior(Prior):
         super().__init__()
         if root.support != "real":
             wrong = f"a flow prior lives on a real space; this latent is on a space of {root.support}"
-            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
+            raise ShapeError(f"{wrong}: choose prior={root.usual_prior}")
         d = root.dimensions
         if transform == "spline":
             self.flow = Chain([Coupling(d, hidden) for _ in range(depth)])
@@ -99,7 +99,3 @@ class FlowPrior(Prior):
         push = self.flow if self.from_noise else self.flow.inverse
         z, log_det = push(u, told)
         return loc + z * log_scale.exp(), log_det + log_scale.sum()
-
-
-_FITTING = {"sphere": "uniform", "ball": "wrapped-normal", "simplex": "relaxed-categorical", "codes": "codes or transformer"}
-"""The prior that fits each other space."""

@@ -45,7 +45,7 @@ class RelaxedCategorical(Prior):
         super().__init__()
         if root.support != "simplex":
             wrong = f"a relaxed categorical prior lives on the simplex; this latent is on a space of {root.support}"
-            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
+            raise ShapeError(f"{wrong}: choose prior={root.usual_prior}")
         self.temperature = temperature
         self.logits = nn.Parameter(torch.zeros(root.shape)) if learned else None
         self.out_shape = root.shape
@@ -53,7 +53,3 @@ class RelaxedCategorical(Prior):
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
         logits = c.new_zeros(self.out_shape) if self.logits is None else self.logits
         return Relaxed(logits.expand(len(c), *self.out_shape), self.temperature)
-
-
-_FITTING = {"real": "normal", "sphere": "uniform", "ball": "wrapped-normal", "codes": "codes or transformer"}
-"""The prior that fits each other space."""

@@ -27,13 +27,9 @@ class Uniform(Prior):
         super().__init__()
         if root.support != "sphere":
             wrong = f"a uniform prior lives on the sphere; this latent is on a space of {root.support}"
-            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
+            raise ShapeError(f"{wrong}: choose prior={root.usual_prior}")
         self.out_shape = root.shape
 
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
         (like,) = distributions.promote(c.new_empty(()))
         return UniformOnSphere(like.expand(len(c), *self.out_shape))
-
-
-_FITTING = {"real": "normal", "ball": "wrapped-normal", "simplex": "relaxed-categorical", "codes": "codes or transformer"}
-"""The prior that fits each other space."""

@@ -47,7 +47,7 @@ class WrappedNormal(Prior):
         super().__init__()
         if root.support != "ball":
             wrong = f"a wrapped normal prior lives in the Poincaré ball; this latent is on a space of {root.support}"
-            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
+            raise ShapeError(f"{wrong}: choose prior={root.usual_prior}")
         self.curvature = curvature
         log_scale = torch.tensor(log(scale))
         if learned:
@@ -60,7 +60,3 @@ class WrappedNormal(Prior):
         (scale,) = distributions.promote(self.log_scale.exp())
         shape = (len(c), *self.out_shape)
         return WrappedNormalInBall(scale.new_zeros(shape), scale.expand(shape), self.curvature)
-
-
-_FITTING = {"real": "normal", "sphere": "uniform", "simplex": "relaxed-categorical", "codes": "codes or transformer"}
-"""The prior that fits each other space."""

@@ -47,7 +47,7 @@ class GaussianMixture(Prior):
         super().__init__()
         if root.support != "real":
             wrong = f"a mixture of Gaussians lives on a real space; this latent is on a space of {root.support}"
-            raise ShapeError(f"{wrong}: choose prior={_FITTING[root.support]}")
+            raise ShapeError(f"{wrong}: choose prior={root.usual_prior}")
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(nn.init.normal_(torch.empty(components, *root.shape)))
         self.log_scale = nn.Parameter(torch.zeros(components, *root.shape))
@@ -66,7 +66,3 @@ class GaussianMixture(Prior):
     def forward(self, c: Tensor, posterior: Posterior) -> Distribution:
         logits, loc, log_scale = distributions.promote(self.logits, self.loc, self.log_scale)
         return Mixture(logits, distributions.normal(loc, log_scale.clamp(-10, 10).exp()), len(c))
-
-
-_FITTING = {"sphere": "uniform", "ball": "wrapped-normal", "simplex": "relaxed-categorical", "codes": "codes or transformer"}
-"""The prior that fits each other space."""

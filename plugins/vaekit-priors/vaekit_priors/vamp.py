@@ -52,7 +52,8 @@ class Vamp(Prior):
         super().__init__()
         if root.support == "codes":
             raise ShapeError(
-                "a VampPrior is a mixture of posterior densities; this latent is on a space of codes, which has none"
+                "a VampPrior is a mixture of posterior densities; this latent is on a space of codes, which has none: "
+                "choose prior=codes or transformer"
             )
         self.inputs = nn.Parameter(nn.init.uniform_(torch.empty(components, *data_shape)))
         self.contexts = nn.Parameter(nn.init.uniform_(torch.empty(components, context)), requires_grad=context > 0)
@@ -73,6 +74,7 @@ class Vamp(Prior):
         q = posterior(self.inputs.clamp(0, 1) if self.clamp else self.inputs, self.contexts)
         if isinstance(q, distributions.PointMass):
             raise ShapeError(
-                "prior 'vamp': a VampPrior is a mixture of posterior densities; those of this latent are single points"
+                "prior 'vamp': a VampPrior is a mixture of posterior densities; those of this latent are single points: "
+                "choose prior=mixture or flow"
             )
         return Mixture(self.logits, q, len(c))

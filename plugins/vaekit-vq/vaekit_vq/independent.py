@@ -60,8 +60,8 @@ def check_codes(root: Space) -> int:
     """
     if root.support != "codes" or root.size is None:
         raise ShapeError(
-            f"it is a prior over codes; this latent is on a space of {root.support}: take vq, residual-vq or fsq, "
-            "or prior=normal for a real space, uniform for sphere, wrapped-normal for ball, relaxed-categorical for simplex"
+            f"it is a prior over codes; this latent is on a space of {root.support}: choose prior={root.usual_prior}, "
+            "or a latent of codes, such as vq"
         )
     return root.size
 

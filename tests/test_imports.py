@@ -114,7 +114,7 @@ ALLOWED = {
     "testing.declared": "config contract schema testing testing.case testing.corners testing.fresh testing.outcomes",
     "testing.behaviour": "testing.case testing.outcomes",
     "testing.ends": "testing.case testing.outcomes",
-    "testing.latents": "distributions testing.case testing.spaces",
+    "testing.latents": "distributions testing.case testing.outcomes trace",
     "testing.densities": "parts shapes testing.case testing.measure testing.outcomes",
     "testing.losses": "trace trainer testing.case testing.outcomes",
     "testing.datasets": "config data.catalog data.batches data.prepare shapes testing.case testing.outcomes",
@@ -124,12 +124,13 @@ ALLOWED = {
     "report": "config",
     "reproduction": "io blocks data.batches data.prepare data.transform distributions evaluation model progress "
     "recipes resuming",
-    "sweeps": "figures io recipes strictjson config data.check data.prepare data.transform job launch resuming runs "
-    "trainer training",
-    "job": "figures io registry wiring blocks checkpoint choices config data.batches data.check data.prepare data.subset "
-    "data.transform evaluation loggers model parts profiling progress ranks runs stopping tally trainer training",
+    "sweeps": "figures io recipes strictjson config data.check data.prepare data.transform launch resuming runs "
+    "starting trainer training",
+    "starting": "io registry wiring blocks config data.batches data.prepare data.subset model parts",
+    "job": "figures io blocks checkpoint choices config data.batches data.check data.prepare data.subset data.transform "
+    "evaluation loggers profiling progress ranks runs starting stopping tally trainer training",
     "fitting": "config data.transform inputs io job launch loggers progress ranks recipes registry runs schema training",
-    "resuming": "checkpoint choices config data.transform fitting job loggers ranks recipes runs training wiring",
+    "resuming": "checkpoint choices config data.transform fitting job loggers ranks recipes runs starting training wiring",
 }
 EVERYBODY = {"errors", "options", "ambient"}
 HEAVY = {"gradio", "matplotlib", "torchvision", "sklearn", "huggingface_hub", "datasets", "pyarrow"}

@@ -14,7 +14,7 @@ from vaekit import cli, recipes, resuming
 from vaekit.config import DEFAULTS
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
-from vaekit.job import new_model
+from vaekit.starting import new_model
 
 FAR = {"name": "elbo", "beta": 0.01}
 """A loss under which codes lie far from the standard normal, so that there is much to gain."""

@@ -3,73 +3,37 @@
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from vaekit import checkpoint, figures, io, registry
+from vaekit import checkpoint, figures, io
 from vaekit.blocks import drawing, evaluation, threads
 from vaekit.checkpoint import is_finite
 from vaekit.choices import Choices
-from vaekit.config import DEFAULTS, Config, DataInfo, as_spec
+from vaekit.config import DEFAULTS, Config
 from vaekit.data.batches import Batches
 from vaekit.data.check import check_labels, check_padding, check_support
-from vaekit.data.prepare import SPLITS, Data
+from vaekit.data.prepare import SPLITS
 from vaekit.data.prepare import load as load_data
 from vaekit.data.subset import some
 from vaekit.data.transform import DataOptions
-from vaekit.errors import CheckpointError, ConfigError, DataError, ShapeError, TrainingError
+from vaekit.errors import CheckpointError, DataError, TrainingError
 from vaekit.evaluation import bound
 from vaekit.loggers import Logger, close
-from vaekit.model import VAE
-from vaekit.parts import Loss
 from vaekit.profiling import profiled
 from vaekit.progress import Progress
 from vaekit.ranks import Ranks
 from vaekit.runs import Run
+from vaekit.starting import check_prior_alone, digest, new_model, weights_of
 from vaekit.stopping import heard
 from vaekit.tally import CURE
 from vaekit.trainer import Trainer
 from vaekit.training import Report, TrainingOptions
-from vaekit.wiring import build
-
-
-def new_model(
-    data: Data, parts: dict[str, Any], seed: int = 0, weights: Mapping[str, Tensor] | None = None
-) -> tuple[VAE, Loss]:
-    """A model of some data with its first weights, and its loss.
-
-    Args:
-        data: of which the prior sees some examples, where it begins with that.
-        parts: of the model, and the loss.
-        seed: what its weights depend on.
-        weights: that it has instead, by their names; those that are missing it keeps.
-    """
-    parts = {**parts, "context": with_classes(parts.get("context"), data.info)}
-    with drawing(seed, torch.device("cpu")):
-        model, loss = build(Config(data_shape=data.shape, data=data.info, **parts))
-        if weights:
-            model.load_state_dict({**model.state_dict(), **weights})
-        n = min(model.prior.begins_with, len(data.train))
-        if n:
-            dynamic = data.info.binarize == "dynamic"
-            x, y = next(iter(Batches(data.train.take(some(len(data.train), n, seed)), n, dynamic=dynamic, seed=seed)))
-            model.begin(x, model.context(y, n))
-    return model, loss
-
-
-def with_classes(context: Any, info: DataInfo | None) -> Any:
-    """A context that counts classes counts those of the data, unless it was told how many."""
-    spec = as_spec("context", context or DEFAULTS["context"])
-    options = [option.name for option in registry.options(registry.find("context", str(spec["name"])))]
-    classes = len(info.classes) if info is not None else 0
-    return {"classes": classes, **spec} if "classes" in options and classes > 1 else spec
 
 
 class Job:
@@ -108,8 +72,8 @@ class Job:
         self.source = None if self.data.source is None else lasting(self.data.source)
         if len(self.data.validation) < ranks.size:
             raise DataError(f"{len(self.data.validation)} examples to validate on cannot be shared by {ranks.size} ranks")
-        weights = _weights(start, self.data)
-        self.started = _digest(weights) if weights else started
+        weights = weights_of(start, self.data)
+        self.started = digest(weights) if weights else started
         if started not in (None, self.started):
             raise CheckpointError(f"{start}, which the run began with, has changed since: bring it back, or refit anew")
         self.model, self.loss = new_model(self.data, parts, options.seed, weights)
@@ -117,7 +81,7 @@ class Job:
         check_labels(self.model.context, self.data)
         self.remark = check_support(self.model.likelihood, self.data)
         if start is not None:
-            _check_prior_alone(self.model, self.loss)
+            check_prior_alone(self.model, self.loss)
         self.trainer = Trainer(self.model, self.loss, options, choices, ranks)
         self._try()
         self._better = False
@@ -330,35 +294,6 @@ class Job:
             f"{size:,} parameters, {options.epochs} epochs of batches of {options.batch_size} on {where}; "
             "terms are sums over dimensions, in nats per example"
         )
-
-
-def _weights(start: str | None, data: Data) -> dict[str, Tensor]:
-    """What a model starts with that another leaves it."""
-    if start is None:
-        return {}
-    model = io.load(start)
-    if model.data_shape != data.shape:
-        raise ShapeError(f"{data.info.name} has examples of shape {data.shape}, this model takes {model.data_shape}")
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("prior.")}
-
-
-def _digest(weights: Mapping[str, Tensor]) -> str:
-    found = sha256()
-    for name, tensor in sorted(weights.items()):
-        found.update(name.encode())
-        found.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
-def _check_prior_alone(model: VAE, loss: Loss) -> None:
-    """Check that nothing but the prior is trained.
-
-    Raises:
-        ConfigError: where something is.
-    """
-    prior = {id(p) for p in model.prior.parameters()}
-    if any(id(p) not in prior for own in loss.players(model).values() for p in own):
-        raise ConfigError(f"loss {loss.name!r} trains more than the prior: in a refit take prior-nll, or train anew")
 
 
 def lasting(source: str) -> str:

@@ -17,10 +17,11 @@ from vaekit.config import DEFAULTS, Config
 from vaekit.data.transform import DataOptions
 from vaekit.errors import CheckpointError, ConfigError
 from vaekit.fitting import Keeping, curable, fit, keep_training
-from vaekit.job import Job, lasting, with_classes
+from vaekit.job import Job, lasting
 from vaekit.loggers import Logger
 from vaekit.ranks import joined
 from vaekit.runs import Run
+from vaekit.starting import with_classes
 from vaekit.training import TrainingOptions
 from vaekit.wiring import resolve
 

@@ -23,11 +23,11 @@ from vaekit.data.check import check_labels, check_padding, check_support
 from vaekit.data.prepare import load
 from vaekit.data.transform import DataOptions
 from vaekit.errors import ConfigError, TrainingError, VaekitError
-from vaekit.job import new_model
 from vaekit.launch import launched
 from vaekit.recipes import Recipe
 from vaekit.resuming import continued, existing
 from vaekit.runs import Run
+from vaekit.starting import new_model
 from vaekit.trainer import Trainer
 from vaekit.training import TrainingOptions
 

@@ -11,7 +11,7 @@ import vaekit
 from vaekit import VAE, Config, DataError, Examples, Shape
 from vaekit.data.prepare import Data, load
 from vaekit.data.transform import DataOptions
-from vaekit.job import new_model
+from vaekit.starting import new_model
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from pydantic import Field
 from vaekit import Batches, ConfigError
 from vaekit.data.prepare import Data, load
 from vaekit.data.transform import DataOptions
-from vaekit.job import new_model
 from vaekit.options import Options
+from vaekit.starting import new_model
 from vaekit.trainer import Trainer
 from vaekit.training import TrainingOptions
 from vaekit_demo.engine.shown import Origin, Shown

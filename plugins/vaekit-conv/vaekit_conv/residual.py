@@ -31,8 +31,8 @@ class ResidualBlock(nn.Module):
         self.enter = nn.Sequential(*finish(before, norm, activation))
         self.shortcut = None if same else layer(1)
         last = nn.Conv2d(after, after, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # it has one
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
         self.layers = nn.Sequential(layer(3), *finish(after, norm, activation), last)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ demo: .venv/ready  ## Explore the newest run in the browser; where there is none
 	$(BIN)/vaekit demo latest
 
 test: lint docs downstream browser  ## Lint, types, documentation and tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" tests demo/tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" tests demo/tests/browser demo/tests/test_zoo.py
 
 test-slow: .venv/ready  ## The tests that take long
 	$(BIN)/python -m pytest -m slow

@@ -386,3 +386,14 @@ def test_a_loss_of_any_size_has_a_best_model_and_a_run_leaves_the_environment_al
     assert min(row["loss"] for row in run.metrics if "loss" in row) > 1e10
     assert run.model.sample(2).shape == (2, 6)
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("name", ["elbo", "iwae", "miwae", "ciwae", "piwae", "dreg", "info", "wae-mmd", "wae-gan"])
+def test_nothing_computed_with_a_point_is_called_a_bound(name: str) -> None:
+    model, loss = vaekit.build(vaekit.Config(data_shape=(6,), latent={"name": "point", "features": 2}, loss=name))
+    x = torch.rand(8, 6).round()
+    told = [loss(model, x, x[:, :0], player) for player in loss.players(model)]
+    assert all(terms.loss.isfinite() for terms in told)
+    names = {part for terms in told for part in terms.parts}
+    assert "reconstruction" in names
+    assert not names & {"nelbo", "kl", "kl_mc", "iwae", "miwae"}

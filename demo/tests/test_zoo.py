@@ -1,4 +1,7 @@
-"""Latents that are no Gaussians and likelihoods without a mean: nothing is shown where no code can be."""
+"""Latents that are no Gaussians and likelihoods without a mean: nothing is shown where no code can be.
+
+They are of other packages, so that these tests are skipped where the demo is installed alone.
+"""
 
 import json
 from collections.abc import Callable
@@ -15,6 +18,9 @@ from vaekit_demo.engine.plane import Plane, manifold
 from vaekit_demo.engine.shown import Shown
 
 from vaekit import VAE, ConfigError, Examples
+
+for package in ("conditional", "flows", "latents", "likelihoods", "manifolds", "vq"):
+    pytest.importorskip(f"vaekit_{package}")
 
 SMALL = {"hidden": [8]}
 MOVABLE: dict[str, dict[str, Any]] = {

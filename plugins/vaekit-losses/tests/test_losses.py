@@ -181,17 +181,6 @@ def test_for_chosen_codes_every_k_gives_the_probability_of_the_code(samples: int
     torch.testing.assert_close(model.terms().loss, -(log_px + prior.log_prob(codes)).mean())
 
 
-@pytest.mark.parametrize("loss", [IWAE, MIWAE, CIWAE, PIWAE, DReG])
-def test_of_a_latent_without_a_density_no_bound_is_reported(loss: type[vaekit.Loss]) -> None:
-    model = _built(latent={"name": "point", "features": 2})
-    x = torch.rand(8, DATA).round()
-    made = loss((DATA,), model.latent.root, 64)
-    for player in made.players(model):
-        terms = made(model, x, x[:, :0], player)
-        assert set(terms.parts) == {"reconstruction"}
-        assert terms.loss.isfinite()
-
-
 def test_a_profile_likelihood_is_labelled_and_scores_once() -> None:
     model = _leaves(_site(_normal(4, 2), 3), exact=False)
     scored, log_prob = [], model.trace.px.log_prob

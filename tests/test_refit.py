@@ -184,3 +184,5 @@ def test_the_command(run: vaekit.Run, tmp_path: Path, capsys: pytest.CaptureFixt
     told = json.loads(capsys.readouterr().out)
     assert told["status"] == "done"
     assert vaekit.load(told["run"]).prior.spec()["components"] == 3
+    cli.app(["info", told["run"]], standalone_mode=False)
+    assert f"{run.path}, all of which but the prior is as it was" in capsys.readouterr().out

@@ -118,6 +118,8 @@ def info(model: Model, as_json: Json = False) -> None:
         show.document({**numbers, **there, "reported": reported})
         return
     table: list[tuple[Any, ...]] = [("source", seen.source), ("data", f"{tuple(config.data_shape)}{_about(config)}")]
+    if run is not None and (start := Run(run).record.get("start")):
+        table.append(("refit of", f"{start}, all of which but the prior is as it was"))
     for kind in DEFAULTS:
         options = " ".join(f"{kind}.{name}={value}" for name, value in config.part(kind).items() if name != "name")
         size = f"{counts[kind]:,} parameters" if counts.get(kind) else ""

@@ -94,7 +94,7 @@ def test_a_loss_may_say_that_the_last_model_is_the_best(monkeypatch: pytest.Monk
 
     assert best() == list(range(1, 9))
     assert best(select="loss") == best(select="loss", early_stop=8) != list(range(1, 9))
-    with pytest.raises(vaekit.ConfigError, match="by loss 'elbo' the last is the best: select=loss or select=bound"):
+    with pytest.raises(vaekit.ConfigError, match="the last is the best: choose what to select by, loss or bound"):
         best(early_stop=2)
 
 

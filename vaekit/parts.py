@@ -264,9 +264,11 @@ class Likelihood(Part):
 class Loss(Part):
     """What training minimises, by arithmetic on Traces.
 
-    `examples`, in the wiring, is the size of the training set. `selects` says which model of a training is the best where the
-    user does not: the one whose loss is lowest on the validation set, or, where players work against each other so that the
-    loss says nothing of that, the last.
+    `examples`, in the wiring, is the size of the training set.
+
+    Attributes:
+        selects: which model of a training is the best where the user does not say: `loss`, the one whose loss is lowest on the
+            validation set; or `last`, where players work against each other, so that the loss does not tell.
     """
 
     kind = "loss"

@@ -94,7 +94,7 @@ class Trainer:
         if self.select == "bound" and not model.latent.has_density:
             raise ConfigError(f"latent {model.latent.name!r} has no density, and so no bound to select a model by: select=loss")
         if self.select == "last" and options.early_stop is not None:
-            said = f"by loss {loss.name!r} the last is the best: select=loss or select=bound"
+            said = f"by loss {loss.name!r} the last is the best: choose what to select by, loss or bound"
             raise ConfigError(f"training: early_stop waits for a better model, and {said}")
         self.step = Step(model, loss).to(self.device)
         self.players = loss.players(model)

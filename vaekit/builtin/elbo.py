@@ -112,7 +112,8 @@ class ELBO(Loss):
         """The KL as it counts."""
         if self.capacity:
             rising = self.training and self.capacity_steps
-            return (kl - self.capacity * ((self.steps / self.capacity_steps).clamp(max=1) if rising else 1.0)).abs()
+            share = (self.steps / self.capacity_steps).clamp(max=1) if rising else 1.0
+            return (kl - self.capacity * share).abs()
         if self.free_bits and self.training:
             return torch.stack([self._beyond_free(site.kl_dims(), site.kl()) for site in trace.draw.sites]).sum()
         return kl

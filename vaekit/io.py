@@ -332,6 +332,14 @@ def run_of(given: str | Path) -> Path | None:
     return folder.parent if folder.name == "model" and os.path.isfile(folder.parent / "run.json") else None
 
 
+def title(given: str | Path) -> str:
+    """What people call a model: the name of its run or folder, or its repo."""
+    run = run_of(given)
+    if run is not None:
+        return short(run.resolve().name)
+    return short(Path(given).resolve().name if Path(given).exists() else str(given).partition("@")[0])
+
+
 def run_folder(given: str | Path) -> Path:
     """The run that a person means.
 

@@ -3,15 +3,18 @@
 What is wrong with the metadata of one package is the affair of that package.
 """
 
+import io
 import os
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from typing import Any
 
-from vaekit.diagnosis import unreadable
-from vaekit.errors import short
+from vaekit.compatibility import check_built_for
+from vaekit.diagnosis import reason, unreadable
+from vaekit.errors import PluginError, short
 
 ALLOWED = "VAEKIT_PLUGINS"
 UNKNOWN = "unknown"
@@ -38,6 +41,36 @@ def entries(group: str) -> tuple[dict[tuple[str, str], EntryPoint], list[Unread]
         return _by_name(entry_points(group=group)), []
     except Exception:  # what is wrong with those of one package, plugin or not, is raised instead of all
         return _one_by_one(group)
+
+
+def function_of(package: str, entry: EntryPoint, check: Callable[[Any], object]) -> Callable[..., Any]:
+    """The function that an entry point names, loaded.
+
+    Args:
+        package: that brings it.
+        entry: the entry point, which names module:function.
+        check: raises where the function is not what is wanted.
+
+    Raises:
+        PluginError: saying why it is out of use, and what to do.
+    """
+    found = re.fullmatch(r"(\w+(?:\.\w+)*)\s*:\s*\w+(?:\.\w+)*\s*", entry.value)
+    module = found[1] if found else ""
+    try:
+        with redirect_stdout(io.StringIO()):  # a result that is one JSON document stays one
+            if not found:
+                raise PluginError(f"its entry point names {short(repr(entry.value))}: write module:function")
+            if entry.dist:
+                check_built_for(entry.dist, package)
+            function: Callable[..., Any] = entry.load()
+            if not callable(function):
+                raise PluginError(f"{entry.value} is {short(repr(function))}: name a function")
+            check(function)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # whatever a module raises, SystemExit too, is its own affair: go on without it
+        raise PluginError(reason(raised, module, package)) from None
+    return function
 
 
 def named() -> list[str] | None:

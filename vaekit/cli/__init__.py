@@ -18,6 +18,7 @@ from vaekit.cli import (
     catalog,
     checking,
     evaluating,
+    exporting,
     models,
     overrides,
     pictures,
@@ -55,6 +56,7 @@ app.command()(models.interpolate)
 app.command()(models.info)
 app.command()(models.pull)
 app.command()(sharing.push)
+app.command()(exporting.export)
 app.command()(catalog.parts)
 app.command()(catalog.plugins)
 app.command()(catalog.data)

@@ -4,11 +4,9 @@ Each entry point names a function that is a typer command; its own name is the c
 first argument is no command of vaekit's own, or where all are listed. What is wrong with one harms no other.
 """
 
-import io
 import re
 import time
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -126,26 +124,17 @@ def _command(package: str, name: str, entry: "EntryPoint", own: set[str], packag
 
 def _loaded(package: str, entry: "EntryPoint") -> tuple[Callable[..., Any] | None, str]:
     """The function that an entry point names, or why it is out of use."""
-    from vaekit.compatibility import check_built_for
-    from vaekit.diagnosis import reason
+    from vaekit.packages import function_of
 
-    named = re.fullmatch(r"(\w+(?:\.\w+)*)\s*:\s*\w+(?:\.\w+)*\s*", entry.value)
-    module = named[1] if named else ""
+    def check(function: Any) -> None:
+        if isinstance(function, typer.Typer):
+            raise PluginError(f"{entry.value} is {short(repr(function))}: name a function")
+        _runnable(entry.name, function)
+
     try:
-        with redirect_stdout(io.StringIO()):  # a result that is one JSON document stays one
-            if not named:
-                raise PluginError(f"its entry point names {short(repr(entry.value))}: write module:function")
-            if entry.dist:
-                check_built_for(entry.dist, package)
-            function = entry.load()
-            if isinstance(function, typer.Typer) or not callable(function):
-                raise PluginError(f"{entry.value} is {short(repr(function))}: name a function")
-            _runnable(entry.name, function)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as raised:  # whatever a module raises, SystemExit too, is its own affair: go on without it
-        return None, reason(raised, module, package)
-    return function, ""
+        return function_of(package, entry, check), ""
+    except PluginError as error:
+        return None, str(error)
 
 
 def _runnable(name: str, function: Callable[..., Any], **settings: Any) -> Any:

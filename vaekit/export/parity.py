@@ -1,0 +1,88 @@
+"""How far a program is from the model it was made of."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import ConfigError
+from vaekit.export.graphs import Graph, codes, probe
+from vaekit.model import VAE
+
+MOST = 1e-4
+"""The greatest absolute difference of any number that is allowed in float32."""
+_RANDOM = (1, 2, 61)
+"""The sizes of the random batches."""
+_REAL = 64
+
+Run = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Of a program's outputs from the model's, over all numbers of some examples.
+
+    Args:
+        random: the greatest absolute difference on random inputs.
+        real: on examples of data; None where there were none.
+        rms: the root of the mean square, on examples of data, or on random inputs where there were none.
+        examples: how many there were, of data or random.
+    """
+
+    random: float
+    real: float | None
+    rms: float
+    examples: int
+
+
+def compared(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None] | None, strict: bool) -> Differences:
+    """Run a program on random inputs and on data, in batches of several sizes, and compare it with the model.
+
+    Args:
+        graph: the half that the program was made of.
+        run: it.
+        examples: x (N, *data_shape) and y.
+        strict: whether a difference of more than MOST is an error.
+
+    Raises:
+        ConfigError: where it differs too much, or its outputs are not finite.
+    """
+    random = torch.cat([_differences(graph, run, *probe(graph.model, n, seed=n)) for n in _RANDOM])
+    real = _on_data(graph, run, examples) if examples is not None else None
+    worst = max(_greatest(random), 0.0 if real is None else _greatest(real))
+    if not worst < math.inf or (strict and worst > MOST):
+        raise ConfigError(
+            f"{graph.half} is not exported: its program is {worst:.1e} off the model, and {MOST:g} is the most that is allowed"
+        )
+    seen = random if real is None else real
+    rms = float(seen.double().square().mean().sqrt())
+    number = sum(_RANDOM) if real is None else min(len(examples[0]), _REAL) if examples else 0
+    return Differences(_greatest(random), None if real is None else _greatest(real), rms, number)
+
+
+def _on_data(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None]) -> Tensor:
+    x, y = examples
+    x = x[:_REAL].float()
+    return _differences(graph, run, x, context_of(graph.model, y, len(x)))
+
+
+def context_of(model: VAE, y: Tensor | None, n: int) -> Tensor:
+    """c (n, C) for the classes of some examples, of which a model may be told nothing."""
+    c: Tensor = model.context(y[:n] if y is not None and model.conditional else model.context.sample(n), n)
+    return c
+
+
+def _differences(graph: Graph, run: Run, x: Tensor, c: Tensor) -> Tensor:
+    """Absolute differences of all numbers of all outputs, in one row."""
+    with torch.no_grad():
+        given = x if graph.half == "encode" else codes(graph.model, x, c)
+        inputs = dict(zip(graph.inputs, (given.contiguous(), c), strict=False))
+        wanted = graph.module(*inputs.values())
+        found = run(inputs)
+    return torch.cat([(a - b).abs().flatten() for a, b in zip(found, wanted, strict=True)])
+
+
+def _greatest(differences: Tensor) -> float:
+    return float(differences.max()) if bool(differences.isfinite().all()) else math.inf

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from vaekit.trainer import train as train
     from vaekit.training import Report as Report
     from vaekit.wiring import build as build
+    from vaekit_runtime import Predictor as Predictor
 
 _MODULES = {
     "config": ["Config"],
@@ -107,6 +108,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("vaekit")
+    if name == "Predictor":
+        return _predictor()
     if name not in _WHERE:
         raise AttributeError(f"module 'vaekit' has no attribute {name!r}")
     value = getattr(import_module(f"vaekit.{_WHERE[name]}"), name)
@@ -114,5 +117,15 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def _predictor() -> Any:
+    """The class of a package that needs no vaekit."""
+    try:
+        return import_module("vaekit_runtime").Predictor
+    except ModuleNotFoundError as error:
+        if error.name != "vaekit_runtime":
+            raise
+    raise ImportError('vaekit.Predictor comes with vaekit-runtime, which is not installed: pip install "vaekit[runtime]"')
+
+
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "Predictor", "__version__"]

@@ -12,7 +12,7 @@ from vaekit.data.catalog import DataSet
 from vaekit.errors import ConfigError, suggestion
 from vaekit.parts import Part
 from vaekit.shapes import Shape
-from vaekit.testing import behaviour, datasets, declared, densities, ends, latents, losses
+from vaekit.testing import behaviour, datasets, declared, densities, ends, exports, latents, losses
 from vaekit.testing.benches import SHAPES
 from vaekit.testing.case import Case
 from vaekit.testing.datasets import DataCase
@@ -209,9 +209,10 @@ _BY_ROW: tuple[_Function, ...] = (*_ALL, behaviour.check_rows_are_independent)
 
 KINDS: dict[str, tuple[_Function, ...]] = {
     "context": (*_BY_ROW, ends.check_what_it_samples_it_takes, ends.check_y_matters),
-    "encoder": (*_BY_ROW, ends.check_x_matters, ends.check_c_matters),
+    "encoder": (*_BY_ROW, exports.check_exports, ends.check_x_matters, ends.check_c_matters),
     "latent": (
         *_BY_ROW,
+        exports.check_exports,
         latents.check_h_matters,
         latents.check_kl_matches_monte_carlo,
         latents.check_draws_come_from_the_posterior,
@@ -221,9 +222,10 @@ KINDS: dict[str, tuple[_Function, ...]] = {
         latents.check_code_is_deterministic,
     ),
     "prior": (*_BY_ROW, densities.check_prior_is_normalised),
-    "decoder": (*_BY_ROW, ends.check_z_matters, ends.check_c_matters),
+    "decoder": (*_BY_ROW, exports.check_exports, ends.check_z_matters, ends.check_c_matters),
     "likelihood": (
         *_BY_ROW,
+        exports.check_exports,
         densities.check_likelihood_is_normalised,
         densities.check_mean_matches_samples,
         densities.check_half_precision_is_promoted,

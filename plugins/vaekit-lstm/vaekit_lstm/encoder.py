@@ -91,7 +91,7 @@ class LSTMEncoder(Encoder):
         flat = torch.cat([weight.flatten() for weight in weights])  # cuDNN wants them in one piece, in this order
         pieces = flat.split([weight.numel() for weight in weights])
         one_piece = [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
-        start = steps.new_zeros(1, len(steps), self.recurrent.hidden_size)
+        start = steps.new_zeros(1, steps.shape[0], self.recurrent.hidden_size)
         settings = (one_piece, True, 1, 0.0, self.training, False, True)
         if isinstance(self.recurrent, nn.LSTM):
             return torch.lstm(steps, (start, start), *settings)[0]

@@ -12,7 +12,7 @@ def lengths(there: Tensor) -> Tensor:
 
 def last(h: Tensor, n: Tensor) -> Tensor:
     """The n-th step of each sequence, (N, F)."""
-    return h[torch.arange(len(h), device=h.device), n - 1]
+    return h.gather(1, (n - 1)[:, None, None].expand(-1, 1, h.shape[2]))[:, 0]
 
 
 def backwards(h: Tensor, n: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaekit import distributions as distributions
+    from vaekit import export as export
     from vaekit.config import Config as Config
     from vaekit.data.batches import Batches as Batches
     from vaekit.data.catalog import DataSet as DataSet
@@ -98,12 +99,15 @@ _MODULES = {
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted([*_WHERE, "distributions"])
+_WHOLE = ("distributions", "export")
+"""Modules that are used by their own name."""
+
+__all__ = sorted([*_WHERE, *_WHOLE])
 
 
 def __getattr__(name: str) -> Any:
-    if name == "distributions":
-        return import_module("vaekit.distributions")
+    if name in _WHOLE:
+        return import_module(f"vaekit.{name}")
     if name == "__version__":
         from importlib.metadata import version
 

@@ -79,14 +79,30 @@ def _described(path: Path) -> dict[str, Any]:
 
 
 PARTS = [(part.kind, part.name) for part in registry.list() if part.kind in HALF]
+IMAGE, SEQUENCE, VECTOR = (1, 8, 8), (6, 4), (5,)
+OTHERWISE: list[tuple[str, str, dict[str, Any], tuple[int, ...]]] = [
+    ("encoder", "lstm", {}, SEQUENCE),
+    ("encoder", "lstm", {"bidirectional": True, "layers": 2}, SEQUENCE),
+    ("encoder", "lstm", {"cell": "gru", "bidirectional": True}, SEQUENCE),
+    ("encoder", "mlp", {}, VECTOR),
+    ("encoder", "vit", {"pool": "class"}, SEQUENCE),
+    ("decoder", "lstm", {"cell": "gru"}, SEQUENCE),
+    ("decoder", "mlp", {}, VECTOR),
+]
+"""Parts that compute otherwise with other options, or on other data."""
+EXPORTED = [*((kind, name, {}, IMAGE) for kind, name in PARTS), *OTHERWISE]
 
 
-@pytest.mark.parametrize(("kind", "name"), PARTS, ids=[f"{kind}-{name}" for kind, name in PARTS])
-def test_every_part_leaves_python(kind: str, name: str, tmp_path: Path) -> None:
-    parts = {kind: _spec(kind, name)}
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "shape"), EXPORTED, ids=["-".join((*e[:2], *e[2], str(len(e[3])))) for e in EXPORTED]
+)
+def test_every_part_leaves_python(
+    kind: str, name: str, options: dict[str, Any], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    parts = {kind: _spec(kind, name, **options)}
     if kind == "latent":
         parts["prior"] = {"name": registry.find("latent", name)((8,), 0, **SMALL.get(f"latent {name}", {})).root.usual_prior}
-    model = _model(**parts)
+    model = _model(shape, **parts)
     if why := CANNOT.get(f"{kind} {name}"):
         with pytest.raises(vaekit.ConfigError) as refused:
             export.write(model, tmp_path / "out", parts=[HALF[kind]])
@@ -96,7 +112,9 @@ def test_every_part_leaves_python(kind: str, name: str, tmp_path: Path) -> None:
         return
     (done,) = export.write(model, tmp_path / "out", parts=[HALF[kind]])
     x = _examples(model, 5)
-    code = model.encode(x)
+    if (name, shape) == ("lstm", SEQUENCE):
+        x[0, 3:] = x[1, 1:] = torch.nan  # the padding of shorter sequences
+    code = model.encode(x) if kind != "decoder" else torch.randn(5, *model.latent.out_shape)
     given, wanted = (x, code) if HALF[kind] == "encode" else (code, model.decode(code))
     for some in (slice(5), slice(1)):
         np.testing.assert_allclose(_run(done.path, given[some])[0], wanted[some], atol=1e-4)
@@ -261,11 +279,24 @@ class _Branching(_Elsewhere):
         return self.layer(x.flatten(1) if x.sum() > 0 else -x.flatten(1))
 
 
+class _OfOneSize(_Elsewhere):
+    """It asks for the size of a batch in a way that has no graph."""
+
+    name = "of-one-size"
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1)) + torch.zeros(len(x), 8)
+
+
 @pytest.mark.parametrize(
     ("encoder", "says"),
     [
         (_Elsewhere, "encode is not exported: its program is .* off the model, and 0.0001 is the most that is allowed"),
-        (_Branching, "encode cannot be exported, with encoder 'branching' and latent 'gaussian': torch.export says: .*decode"),
+        (
+            _Branching,
+            "encode cannot be exported, with encoder 'branching' and latent 'gaussian': torch.export fails with .*decode",
+        ),
+        (_OfOneSize, "encoder 'of-one-size' .*: it has a graph for one size of batch alone: take the size as "),
     ],
 )
 @pytest.mark.parametrize("format", ["torch", "onnx"])

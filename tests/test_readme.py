@@ -47,7 +47,7 @@ def test_every_command_runs(place: Path) -> None:
         program, *arguments = shlex.split(command)
         if program == "make":
             assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-            arguments = ["train", "digits", "latent.features=2", "--epochs", "1"]  # make itself sets up an environment; this is what it stands for
+            arguments = shlex.split("train digits latent.features=2 --epochs 1")  # what make does, but for the environment
         elif program == "pip":
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
             assert re.fullmatch(r"vaekit\[(.*)\]", arguments[1])[1] in extras

@@ -212,6 +212,11 @@ class TracedApart(GoodEncoder):
         return super().forward(x, c) * (2 if torch.compiler.is_exporting() else 1)
 
 
+class OfOneSize(GoodEncoder):
+    def forward(self, x, c):
+        return super().forward(x, c) * torch.ones(len(x), 1)
+
+
 class SaysNotWhy(GoodEncoder):
     compiles = False
 
@@ -773,7 +778,8 @@ FAULTS: list[tuple[str, type[vaekit.Part], str]] = [
     ("changes-no-global-state", Meddling, "torch's float32 matmul precision is medium, was"),
     ("compiles", Branching, r"torch.compile\(fullgraph=True\) fails .*; or say compiles = False, and why"),
     ("compiles", SaysNotWhy, "the docstring must say why it does not compile"),
-    ("exports", Branching, r"in_shape .*, context 0: torch.export fails with "),
+    ("exports", Branching, r"in_shape .*, context 3: torch.export fails with "),
+    ("exports", OfOneSize, r"for one size of batch alone: take the size as x.shape\[0\]"),
     ("exports", TracedApart, "exported for 3 examples and run on 5, it differs"),
     ("rows-are-independent", Centred, "alone, an example gives something else than among four: h differs"),
     ("rows-are-independent", LeakySequences, r"in_shape \(6, 4\), context 0: alone, an example gives something else"),

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vaekit_runtime import Predictor as Predictor
+
     from vaekit import distributions as distributions
     from vaekit import export as export
     from vaekit.config import Config as Config
@@ -62,7 +64,6 @@ if TYPE_CHECKING:
     from vaekit.trainer import train as train
     from vaekit.training import Report as Report
     from vaekit.wiring import build as build
-    from vaekit_runtime import Predictor as Predictor
 
 _MODULES = {
     "config": ["Config"],

@@ -114,8 +114,7 @@ class Graph:
                         strict=False,
                     )
             except Exception as error:  # whatever a part does that has no graph
-                why = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-                raise ConfigError(_refused(model, half, f"torch.export says: {short(why, 200)}")) from error
+                raise ConfigError(_refused(model, half, reason(error))) from error
         return cls(half, model, module, program, tuple(name for name, _ in inputs))
 
 
@@ -136,6 +135,15 @@ def codes(model: VAE, x: Tensor, c: Tensor) -> Tensor:
     """The codes (n, *latent.out_shape) of examples."""
     code: Tensor = model.latent.code(model.encoder(model.likelihood.seen(x), c), c)
     return code.float()
+
+
+def reason(error: Exception) -> str:
+    """Why torch.export takes no graph of something, in one line."""
+    said = str(error)
+    if "specialized it to be a constant" in said:
+        return "it has a graph for one size of batch alone: take the size as x.shape[0], not as len(x) or a number"
+    line = next((line.strip() for line in said.splitlines() if line.strip()), "")
+    return f"torch.export fails with {type(error).__name__}: {short(line, 200)}"
 
 
 @contextmanager

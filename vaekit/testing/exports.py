@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from vaekit.export.graphs import quiet
+from vaekit.export.graphs import quiet, reason
 from vaekit.testing.case import Case, require, same
 from vaekit.testing.outcomes import CheckFailed, NotApplicable
 
@@ -28,8 +28,7 @@ def check_exports(case: Case) -> None:
                     sizes = tuple({0: Dim("batch", min=1, max=64)} for _ in inputs)
                     graph = torch.export.export(function, tuple(i[:3] for i in inputs), dynamic_shapes=sizes, strict=False)
             except Exception as error:
-                line = next(iter(str(error).strip().splitlines()), "")
-                raise CheckFailed(f"torch.export fails with {type(error).__name__}: {line}") from error
+                raise CheckFailed(reason(error)) from error
             difference = same({"it": graph.module()(*inputs)}, {"it": wanted}, rtol=1e-4, atol=1e-5)
         require(not difference, f"exported for 3 examples and run on 5, {difference}")
 

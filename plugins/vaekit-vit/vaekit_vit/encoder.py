@@ -94,7 +94,7 @@ class ViTEncoder(Encoder):
         if self.positions is not None:
             h = h + self.positions
         if self.class_token is not None:
-            h = torch.cat([self.class_token.to(h.dtype).expand(len(h), 1, -1), h], 1)
+            h = torch.cat([self.class_token.to(h.dtype).expand(h.shape[0], 1, -1), h], 1)
             seen = None if seen is None else F.pad(seen, (1, 0), value=True)
         for layer in self.layers:
             h = layer(h, seen)

@@ -40,7 +40,7 @@ def _tested(plugin: Path, folder: Path, wheels: Path) -> tuple[int, str]:
     name = tomllib.loads((plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
     environment.install(name)
     own = name.replace("-", "_")
-    where = f"import vaekit, {own}; print(vaekit.__file__, {own}.__file__)"
+    where = f"import {own}, sys; print(*(sys.modules[name].__file__ for name in ('vaekit', '{own}') if name in sys.modules))"
     found = environment.call(str(environment.python), "-P", "-c", where)
     if any(ROOT in Path(file).parents for file in found.split()):
         return 1, f"it is imported from the checkout: {found}"

@@ -19,7 +19,7 @@ from vaekit.wiring import describe
 
 FORMAT = 1
 README = "README.md"
-_MOST_ROWS = 2**20  # numbers in the table of contexts
+_MOST_ROWS = 2**19  # numbers in the table of contexts
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,15 @@ class Description:
             "c": (self.model.context.out_shape, None, "none", "the context: what the model is told of each example"),
         }
         shape, ends, unit, meaning = spoken[name]
-        return {"name": name, "shape": ["batch", *shape], "dtype": "float32", "range": ends, "units": unit, "meaning": meaning}
+        return {
+            "name": name,
+            "shape": ["batch", *shape],
+            "dtype": "float32",
+            "range": ends,
+            "units": unit,
+            "padding": name == "x" and self.model.encoder.takes_padding and len(shape) == 2,
+            "meaning": meaning,
+        }
 
 
 def _ends(model: VAE) -> list[float | None] | None:

@@ -48,9 +48,10 @@ class Draws:
 
     def write(self, folder: Path) -> None:
         """Put them into a folder, where there are any."""
-        if self.z is not None:
-            arrays = {"z": self.z.numpy()} if self.y is None else {"z": self.z.numpy(), "y": self.y.numpy()}
-            np.savez_compressed(folder / FILE, allow_pickle=False, **arrays)
+        if self.y is not None and self.z is not None:
+            np.savez_compressed(folder / FILE, z=self.z.numpy(), y=self.y.numpy())
+        elif self.z is not None:
+            np.savez_compressed(folder / FILE, z=self.z.numpy())
 
 
 def _classes(model: VAE, n: int) -> Tensor | None:

@@ -99,7 +99,7 @@ class Onnx(Program):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            self._model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            self._model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
 
     @staticmethod
@@ -140,9 +140,10 @@ def _onnx(graph: Graph) -> Any:
 
 
 def _float16(model: Any) -> Any:
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-    return convert_float_to_float16(model, keep_io_types=True)
+    as_they_are = [*DEFAULT_OP_BLOCK_LIST, "Transpose"]  # onnxruntime 1.31 crashes where it fuses one of float16 into a product
+    return convert_float_to_float16(model, keep_io_types=True, op_block_list=as_they_are)
 
 
 def _int8(model: Any) -> Any:

@@ -6,7 +6,7 @@ PACKAGES := $(PLUGINS) demo/
 SOURCES := pyproject.toml constraints.txt $(PACKAGES:%=%pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help train demo test test-slow downstream browser lint docs wheels clean
+.PHONY: help train demo test test-slow downstream browser web-runtime lint docs wheels clean
 
 help:  ## Say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -19,7 +19,7 @@ demo: .venv/ready  ## Explore the newest run in the browser; where there is none
 	@ls runs/*/model/config.json >/dev/null 2>&1 || $(MAKE) train
 	$(BIN)/vaekit demo latest
 
-test: lint docs downstream browser  ## Lint, types, documentation and tests
+test: lint docs downstream browser web-runtime  ## Lint, types, documentation and tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" tests demo/tests/browser demo/tests/test_zoo.py
 
 test-slow: .venv/ready  ## The tests that take long
@@ -32,6 +32,10 @@ browser:  ## Chromium for the tests in a browser, where apt-get can install it; 
 	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
 		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends \
 			chromium fonts-dejavu-core; } >/dev/null 2>&1 || echo "chromium cannot be installed" >&2
+
+web-runtime: .venv/ready  ## ONNX Runtime for browsers, which npm fetches once; some tests in a browser are skipped without
+	@$(BIN)/python -c "from vaekit_demo.web import runtime; runtime.runtime()" 2>/dev/null || \
+		echo "onnxruntime-web cannot be fetched" >&2
 
 lint: .venv/ready  ## Style and types
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from vaekit import VAE, ConfigError, DataError, Examples, VaekitError, inputs, load
 from vaekit.errors import short
-from vaekit.io import look, run_of
+from vaekit.io import look, run_of, title
 from vaekit.runs import Run
 from vaekit_demo.engine.shown import Origin, Shown
 from vaekit_demo.importing import uncollected
@@ -72,13 +72,20 @@ def launch(
 MOST_MODELS = 16
 
 
-def shown_of(key: str, title: str, name: str, data_root: str | Path | None = None) -> Shown:
+def shown_of(key: str, title: str, name: str, data_root: str | Path | None = None, given: VAE | None = None) -> Shown:
     """A model to show, with the test set of its data where that is at hand.
+
+    Args:
+        key: what a page is to call it.
+        title: what people call it.
+        name: a run, a model folder or a repo.
+        data_root: where data sets are.
+        given: the model itself, where it has been loaded.
 
     Raises:
         VaekitError: where it cannot be loaded.
     """
-    model = load(name)
+    model = given or load(name)
 
     def find() -> Examples:
         try:
@@ -143,21 +150,13 @@ def _data(model: VAE) -> str:
 
 
 def _shown(names: Sequence[str], data_root: str | Path | None) -> list[Shown]:
-    titles = [_title(name) for name in names]
+    titles = [title(name) for name in names]
     keys: list[str] = []
-    for title in titles:
-        slug = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:48] or "model"
+    for called in titles:
+        slug = re.sub("[^a-z0-9]+", "-", called.lower()).strip("-")[:48] or "model"
         numbered = (slug if i == 1 else f"{slug}-{i}" for i in itertools.count(1))
         keys.append(next(key for key in numbered if key not in keys))
     return [shown_of(key, title, name, data_root) for key, title, name in zip(keys, titles, names, strict=True)]
-
-
-def _title(name: str) -> str:
-    """What people call a model: the name of its run or folder, or its repo."""
-    run = run_of(name)
-    if run is not None:
-        return short(run.resolve().name)
-    return short(Path(name).resolve().name if Path(name).exists() else name.partition("@")[0])
 
 
 def _from_environment() -> int | None:

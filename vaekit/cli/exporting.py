@@ -34,7 +34,10 @@ def export(
         bool, typer.Option("--light", help="With --web: pictures alone, of a model of two latent dimensions.")
     ] = False,
     runtime: Annotated[
-        Path | None, typer.Option(help="With --web: the npm package onnxruntime-web, where it cannot be fetched.")
+        Path | None,
+        typer.Option(
+            help="With --web: the npm package onnxruntime-web 1.30.0, its .tgz or a folder of its files, not fetched."
+        ),
     ] = None,
     data_root: models.DataRoot = None,
     as_json: Json = False,
@@ -65,7 +68,9 @@ def export(
                 examples=_examples(model, loaded, data_root),
             )
         if site is not None:
-            pages = site(loaded, model, folder, runtime=runtime, light=light, data_root=data_root)
+            page = folder / "web" if written else folder
+            page.mkdir(exist_ok=True)
+            pages = site(loaded, model, page, runtime=runtime, light=light, data_root=data_root)
     written = [replace(done, path=target / done.path.relative_to(folder)) for done in written]
     _say(written, [target / path.relative_to(folder) for path in pages], as_json)
 

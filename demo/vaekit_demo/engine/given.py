@@ -202,6 +202,4 @@ _FAINT, _NOISE = 0.08, 0.2
 
 
 def _binary(shown: Shown, x: Tensor) -> Tensor:
-    config = shown.model.config
-    binary = config is not None and config.data is not None and config.data.binarize != "none"
-    return (x >= 0.5).to(x.dtype) if binary else x
+    return (x >= 0.5).to(x.dtype) if shown.binary else x

@@ -137,6 +137,12 @@ class Shown:
         return [str(i) for i in range(count)] if isinstance(count, int) else []
 
     @property
+    def binary(self) -> bool:
+        """Whether its data are black and white."""
+        config = self.model.config
+        return config is not None and config.data is not None and config.data.binarize != "none"
+
+    @property
     def immovable(self) -> str:
         """Why a cursor cannot go anywhere among its codes; empty where it can."""
         return f"{self.room.closed}: choose the code of an example, or a random one." if self.room.closed else ""

@@ -74,7 +74,7 @@
   // as that can be.
   vk.within = (info, z, held = []) => {
     let from = 0;
-    return info.latent.blocks.flatMap((block) => {
+    const moved = info.latent.blocks.flatMap((block) => {
       const part = (values) => Array.from(values.slice(from, from + block.size));
       const own = held.map(part).filter((direction) => Math.hypot(...direction) > 0.999);
       const values = part(z);
@@ -82,6 +82,8 @@
       if (block.support === "sphere" || block.support === "ball") return round(block, values, own);
       return block.support === "simplex" ? rows(block, values, own) : values;
     });
+    const { bounds } = info.latent; // beyond which there are no pictures
+    return bounds ? moved.map((value, i) => Math.min(Math.max(value, bounds[i][0]), bounds[i][1])) : moved;
   };
   const length = (values) => Math.max(Math.hypot(...values), 1e-9);
   const scaled = (values, factor) => values.map((value) => value * factor);
@@ -126,6 +128,8 @@
   };
   // A unit vector along one dimension.
   vk.axis = (info, i) => Array.from({ length: info.latent.size }, (_, k) => (k === i ? 1 : 0));
+  // Whether what answers the calls can do that: a page without a server cannot do all.
+  vk.can = (info, what) => !info.lacks?.includes(what);
   vk.tests = (info) => (info.data.at_hand ? (info.data.test ?? info.data.examples) : 0);
   vk.nameOfClass = (info, y) => {
     const name = info.classes[y] ?? String(y);
@@ -314,10 +318,10 @@
   };
 
   // Pictures.
-  const pixels = (pictures) => (pictures.bytes ??= vk.bytes(pictures.data));
+  vk.pixels = (pictures) => (pictures.bytes ??= vk.bytes(pictures.data));
   const imageOf = (pictures, index) => {
     const { w, h: height, c } = pictures;
-    const bytes = pixels(pictures);
+    const bytes = vk.pixels(pictures);
     const image = new ImageData(w, height);
     const from = index * w * height * c;
     for (let i = 0, o = 0; i < w * height; i++, o += 4) {
@@ -389,9 +393,9 @@
     return canvas;
   };
 
-  // Many pictures in rows; a tile is outlined under the pointer and can be marked and picked.
+  // Many pictures in rows; a tile is outlined under the pointer and can be marked and picked, where asked also by keys.
   vk.Sheet = class {
-    constructor(ctx, { label, gap = 2, onpick = null }) {
+    constructor(ctx, { label, gap = 2, onpick = null, keys = false }) {
       Object.assign(this, { ctx, gap, onpick, pictures: null, columns: 1, marked: -1, over: -1 });
       this.canvas = h("canvas", { class: "vk-sheet", role: "img", "aria-label": label });
       this.element = this.canvas;
@@ -404,11 +408,28 @@
           const index = this.at(event);
           if (index >= 0) onpick(index, event);
         });
+        if (keys) this.listen();
       }
       const observer = new ResizeObserver(this.draw);
       observer.observe(this.canvas);
       ctx.signal.addEventListener("abort", () => observer.disconnect());
       vk.on("theme", this.draw, ctx.signal);
+    }
+
+    listen() {
+      this.canvas.tabIndex = 0;
+      this.canvas.setAttribute("role", "application");
+      this.canvas.setAttribute("aria-roledescription", "pictures; arrow keys go from one to the next, Enter takes one");
+      this.canvas.addEventListener("blur", () => this.hover(-1));
+      this.canvas.addEventListener("keydown", (event) => {
+        if (!this.pictures) return;
+        const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns };
+        const at = this.over < 0 ? Math.max(0, this.marked) : this.over + (moves[event.key] ?? 0);
+        if (event.key in moves) this.hover(Math.min(Math.max(at, 0), this.pictures.n - 1));
+        else if (event.key === "Enter" && this.over >= 0) this.onpick(this.over, event);
+        else return;
+        event.preventDefault();
+      });
     }
 
     show(pictures, columns) {

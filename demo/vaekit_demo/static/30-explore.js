@@ -172,7 +172,7 @@
       this.fetched = true;
       const { pictures } = reply;
       const size = pictures.w * pictures.h * pictures.c;
-      const bytes = vk.bytes(pictures.data);
+      const bytes = vk.pixels(pictures);
       dims.forEach((i, k) => {
         const n = reply.values[k].length;
         const from = reply.values.slice(0, k).reduce((sum, values) => sum + values.length, 0) * size;
@@ -327,10 +327,10 @@
       });
     const showExample = () => {
       const chosen = ctx.place.example;
-      exampleFigure.element.hidden = !chosen;
+      exampleFigure.element.hidden = !chosen?.x;
       map.setEllipse(chosen?.sd ? { mean: chosen.mean, sd: chosen.sd } : null);
       map.setExample(chosen?.number ?? null);
-      if (!chosen) return;
+      if (!chosen?.x) return;
       example.show(chosen.x);
       exampleFigure.say(vk.nameOfExample(info, chosen.number, chosen.label) || "your picture");
     };
@@ -360,7 +360,7 @@
     else draw.ask({ n: 1, seed: 0, temperature: 1, y: ctx.place.y, source: "prior" });
 
     const dims = info.dims.length;
-    const fixed = info.dims.some((dim) => dim.reach);
+    const fixed = info.latent.blocks.some(({ support }) => support !== "real");
     return h(
       "div",
       { class: "vk-content" },

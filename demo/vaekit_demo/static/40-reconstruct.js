@@ -120,6 +120,7 @@
     const seenFigure = vk.figure(seen, "what the model sees");
     const againFigure = vk.figure(again, "reconstruction");
     const terms = new vk.Terms(ctx);
+    terms.element.hidden = !vk.can(info, "terms");
     const notes = new vk.Notes();
     const numbers = new vk.Numbers(ctx, 6);
 
@@ -192,7 +193,7 @@
     const pad = new vk.Pad(ctx, {
       label:
         `Pad: draw with mouse, finger or pen something like the ${words}s of ${info.data.name}. ` +
-        `Without them, take a test example or upload a file.`,
+        `Without them, take a test example${info.upload ? " or upload a file" : ""}.`,
       onchange: take,
     });
     const examples = vk.examplePicker(ctx, (next, event) => {
@@ -324,7 +325,7 @@
           { class: "vk-column" },
           h("h3", {}, "Reconstruction"),
           h("div", { class: "vk-pictures" }, seenFigure.element, againFigure.element),
-          h("div", { class: "vk-row" }, resample, backToMean),
+          h("div", { class: "vk-row", hidden: !vk.can(info, "resample") }, resample, backToMean),
           classes?.element,
           terms.element,
           notes.element,
@@ -347,11 +348,15 @@
             "into a picture.",
         "What the model sees is your input brought to the form of its data: size, position, grey. " +
           "What it makes of it can only be of the kind it has learnt.",
-        "The negative ELBO says in nats how badly the model does on this input: the reconstruction " +
-          "term is how surprising the input is given its code, the KL term how far q(z|x) is from the " +
-          "prior, the price of the code. The lower the sum, the better. A drawing that is nothing like " +
-          "the data has a high one. The terms are means over draws of z of their own: drawing z from q " +
-          "changes the picture, and not them.",
+        ...(vk.can(info, "terms")
+          ? [
+              "The negative ELBO says in nats how badly the model does on this input: the reconstruction " +
+                "term is how surprising the input is given its code, the KL term how far q(z|x) is from the " +
+                "prior, the price of the code. The lower the sum, the better. A drawing that is nothing like " +
+                "the data has a high one. The terms are means over draws of z of their own: drawing z from q " +
+                "changes the picture, and not them.",
+            ]
+          : []),
       ),
     );
   };

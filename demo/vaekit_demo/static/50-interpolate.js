@@ -130,7 +130,7 @@
 
   const pick = (pictures, indices) => {
     const size = pictures.w * pictures.h * pictures.c;
-    const from = vk.bytes(pictures.data);
+    const from = vk.pixels(pictures);
     const bytes = new Uint8Array(indices.length * size);
     indices.forEach((index, k) => bytes.set(from.subarray(index * size, (index + 1) * size), k * size));
     return { ...pictures, n: indices.length, bytes };
@@ -224,7 +224,7 @@
         h("a", { href: url, download: answer.name }).click();
         setTimeout(() => URL.revokeObjectURL(url), 10000);
       },
-      { disabled: true },
+      { disabled: true, hidden: !vk.can(info, "gif") },
     );
 
     const stream = ctx.stream("interpolate", (answer) => {

@@ -19,7 +19,7 @@ import torch
 from typer.main import get_command
 
 import vaekit
-from vaekit import hookspecs, recipes, registry
+from vaekit import hookspecs, known, recipes, registry
 from vaekit.cli import app, overrides
 from vaekit.config import DEFAULTS, Config, DataInfo
 from vaekit.data.transform import DataOptions
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 OURS = {"vaekit", "vaekit-demo", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))}
 GROUP: Any = get_command(app)
-COMMANDS: dict[str, Any] = {**GROUP.commands, "demo": GROUP.get_command(None, "demo")}
+COMMANDS: dict[str, Any] = {**GROUP.commands, **{name: GROUP.get_command(None, name) for name in known.COMMANDS}}
 ELSEWHERE = ("mnist", "folder:", "npz:", ".png")
 """What a console line names that is not at hand: such lines are checked, not run."""
 IN_ORDER = [page for page in PAGES if page != "tutorial"]
@@ -263,7 +263,7 @@ def test_console(
     for line in lines:
         prompt, vaekit_, command, *arguments = shlex.split(line)
         assert (prompt, vaekit_) == ("$", "vaekit"), line
-        if command == "demo" or (any(word in line for word in ELSEWHERE) and command != "recipes"):
+        if command in ("demo", "serve") or (any(word in line for word in ELSEWHERE) and command != "recipes"):
             _check(command, arguments)
         else:
             app([command, *arguments, *(QUICK if command == "train" else ())], standalone_mode=False)

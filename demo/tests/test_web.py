@@ -187,5 +187,5 @@ def test_an_npm_that_fetches_nothing_or_something_else(nothing_kept: Path, does:
 
 def test_the_explorer_of_the_documentation_is_what_is_written_now() -> None:
     text = EXPLORER.read_text(encoding="utf-8")
-    assert page(content_of(text), {}) == text, "docs/explorer/index.html is of older scripts: docs/demo.md says how it is made"
+    assert page(content_of(text), {}) == text, "docs/explorer/index.html is of older scripts: docs/export.md says how it is made"
     assert len(text) < 420_000

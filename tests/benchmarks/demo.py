@@ -1,9 +1,11 @@
 """How long the demo takes: from its command to an answer, and from the pointer to a picture.
 
-    python tests/benchmarks/demo.py MODEL [SECONDS]
+    python tests/benchmarks/demo.py MODEL|PAGE [SECONDS]
 
 Starts `vaekit demo MODEL` three times and says how long each took to answer; then drags the cursor over the map in Chromium for
-some seconds, 60 events a second, and says how long each picture took to be painted after the event that asked for it.
+some seconds, 60 events a second, and says how long each picture took to be painted after the event that asked for it. PAGE is
+the index.html of `vaekit export MODEL --web`, opened from disk without a network: how long it took until it showed a picture
+and until its model ran, the same drag, and how long a picture takes to be decoded, 200 times.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -49,9 +52,9 @@ def served(model: str) -> Iterator[tuple[str, float]]:
 
 def dragged(page: Page, seconds: float) -> tuple[int, int, list[float]]:
     """Pointer events, pictures painted, and milliseconds from events to pictures."""
-    page.wait_for_selector("#vk-explore [data-state=ready]", timeout=60_000)
+    page.wait_for_selector("[data-state=ready]", timeout=60_000)
     page.wait_for_timeout(1500)
-    box = page.locator("#vk-explore canvas").first.bounding_box()
+    box = page.get_by_role("application", name="Latent map").locator("canvas").first.bounding_box()
     assert box is not None
     before = page.evaluate("vaekit.stats.latencies.length = 0, vaekit.stats.pictures")
     begin, events = time.perf_counter(), 0
@@ -67,27 +70,67 @@ def dragged(page: Page, seconds: float) -> tuple[int, int, list[float]]:
     return events, page.evaluate("vaekit.stats.pictures") - before, latencies
 
 
+def said(name: str, milliseconds: list[float]) -> str:
+    """A line of percentiles."""
+    milliseconds = sorted(milliseconds)
+    return (
+        f"{name}, ms: median {statistics.median(milliseconds):.1f}, 90th percentile "
+        f"{milliseconds[int(0.9 * len(milliseconds))]:.1f}, most {milliseconds[-1]:.1f} ({len(milliseconds)} pictures)"
+    )
+
+
+def drag(page: Page, seconds: float) -> None:
+    """Drag the cursor, and say how long the pictures took."""
+    events, painted, latencies = dragged(page, seconds)
+    print(f"dragged for {seconds:g} s: {events} pointer events, {painted} pictures painted")
+    print(said("pointer to picture", latencies))
+
+
+def opened(page: Page, file: Path, seconds: float) -> None:
+    """Say how long a page from disk takes."""
+    page.context.set_offline(True)
+    begin = time.perf_counter()
+    page.goto(file.resolve().as_uri())
+    page.wait_for_selector("[data-state=ready]", timeout=60_000)
+    print(f"from opening to a picture: {time.perf_counter() - begin:.2f} s")
+    page.evaluate("vaekit.site.server.decode({z: [...vaekit.place(vaekit.chosen).z], y: vaekit.place(vaekit.chosen).y})")
+    print(f"until its model ran: {time.perf_counter() - begin:.2f} s")
+    drag(page, seconds)
+    print(said("decoded", page.evaluate(DECODED)))
+
+
+DECODED = """async () => {
+  const {z, y} = vaekit.place(vaekit.chosen);
+  const taken = [];
+  for (let i = 0; i < 200; i++) {
+    const moved = z.map((value, k) => value + Math.sin(i + k));
+    const begin = performance.now();
+    await vaekit.site.server.decode({z: moved, y});
+    taken.push(performance.now() - begin);
+  }
+  return taken;
+}"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
+    parser.add_argument("model", metavar="MODEL|PAGE")
     parser.add_argument("seconds", type=float, nargs="?", default=10.0)
     asked = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
-    for _ in range(3):
-        with served(asked.model) as (url, took):
-            print(f"from the command to an answer: {took:.2f} s")
-    with served(asked.model) as (url, _), sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(url)
-        events, painted, latencies = dragged(page, asked.seconds)
+        if asked.model.endswith(".html"):
+            opened(page, Path(asked.model), asked.seconds)
+        else:
+            for _ in range(3):
+                with served(asked.model) as (_, took):
+                    print(f"from the command to an answer: {took:.2f} s")
+            with served(asked.model) as (url, _):
+                page.goto(url)
+                drag(page, asked.seconds)
         browser.close()
-    latencies.sort()
-    print(f"dragged for {asked.seconds:g} s: {events} pointer events, {painted} pictures painted")
-    print(
-        f"pointer to picture, ms: median {statistics.median(latencies):.1f}, "
-        f"90th percentile {latencies[int(0.9 * len(latencies))]:.1f}, most {latencies[-1]:.1f} ({len(latencies)} pictures)"
-    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from vaekit.model import VAE
 
 FILE = "prior.npz"
 _MOST = 4096
-_MOST_NUMBERS = 2**23
+_MOST_NUMBERS = 2**20
 _SEED = 0
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -13,9 +14,8 @@ from vaekit.model import VAE
 
 MOST = 1e-4
 """The greatest absolute difference of any number that is allowed in float32."""
-_RANDOM = (1, 2, 61)
-"""The sizes of the random batches."""
-_REAL = 64
+_EXAMPLES = 64
+_NUMBERS = 2**22  # that they are made of, at most
 
 Run = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
 
@@ -49,8 +49,9 @@ def compared(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None] | No
     Raises:
         ConfigError: where it differs too much, or its outputs are not finite.
     """
-    random = torch.cat([_differences(graph, run, *probe(graph.model, n, seed=n)) for n in _RANDOM])
-    real = _on_data(graph, run, examples) if examples is not None else None
+    most = max(3, min(_EXAMPLES, _NUMBERS // prod(graph.model.data_shape)))
+    random = torch.cat([_differences(graph, run, *probe(graph.model, n, seed=n)) for n in (1, 2, most - 3) if n])
+    real = None if examples is None else _on_data(graph, run, examples, most)
     worst = max(_greatest(random), 0.0 if real is None else _greatest(real))
     if not worst < math.inf or (strict and worst > MOST):
         raise ConfigError(
@@ -58,13 +59,13 @@ def compared(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None] | No
         )
     seen = random if real is None else real
     rms = float(seen.double().square().mean().sqrt())
-    number = sum(_RANDOM) if real is None else min(len(examples[0]), _REAL) if examples else 0
+    number = most if examples is None else min(most, len(examples[0]))
     return Differences(_greatest(random), None if real is None else _greatest(real), rms, number)
 
 
-def _on_data(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None]) -> Tensor:
+def _on_data(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None], most: int) -> Tensor:
     x, y = examples
-    x = x[:_REAL].float()
+    x = x[:most].float()
     return _differences(graph, run, x, context_of(graph.model, y, len(x)))
 
 

@@ -157,19 +157,19 @@ def test_the_environment_restricts_commands(
 
 def test_the_packages_of_our_own_commands_are_known() -> None:
     brought = {command.name: command.package for command in found([]) if command.package.startswith("vaekit-")}
-    assert brought == {name: f"vaekit-{extra}" for name, extra in COMMANDS.items()}
+    assert brought == {name: package for name, (package, _) in COMMANDS.items()}
 
 
 def test_a_command_that_is_not_installed_says_what_brings_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(COMMANDS, "dance", "dancing")
+    monkeypatch.setitem(COMMANDS, "dance", ("vaekit-dancing", "dancing"))
     said = "error: the command 'dance' comes with vaekit-dancing, which is not installed: pip install \"vaekit[dancing]\"\n"
     for arguments in (["dance"], ["dance", "latest", "--port", "80"], ["dance", "--help"]):
         assert _main(arguments, monkeypatch, capsys) == (2, said)
     assert "dance" not in _run("--help").stdout
     assert "Did you mean 'dance'" in _run("dnace").stderr
-    monkeypatch.setitem(COMMANDS, "dance", "demo")
+    monkeypatch.setitem(COMMANDS, "dance", ("vaekit-demo", "demo"))
     assert "a later vaekit-demo than" in _main(["dance"], monkeypatch, capsys)[1]
     monkeypatch.setenv("VAEKIT_PLUGINS", "")
     said = "which VAEKIT_PLUGINS leaves out: add it there, or unset VAEKIT_PLUGINS\n"

@@ -155,6 +155,7 @@ def test_a_file_says_what_it_takes_and_gives(conditional: vaekit.VAE, exported: 
         "mean": ["batch", 1, 6, 5],
     }
     assert decode["outputs"][0]["range"] == [0, 1]
+    assert [t["padding"] for t in encode["inputs"]] == [False, False]
     assert decode["data"]["units"] == "black 0, white 1"
     assert decode["context"]["classes"] == ["a", "b", "<c>"]
     torch.testing.assert_close(torch.tensor(decode["context"]["rows"]), conditional.context(torch.arange(3), 3))
@@ -167,6 +168,36 @@ def test_a_file_says_what_it_takes_and_gives(conditional: vaekit.VAE, exported: 
         assert said == [(i.name, i.shape[1:]) for i in session.get_inputs()]
         assert [t["name"] for t in described["outputs"]] == [o.name for o in session.get_outputs()]
         assert all(isinstance(t.shape[0], str) for t in session.get_inputs())
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "ends"), [("bernoulli", [0, 1]), ("gaussian", None), ("poisson", [0, None]), ("beta", [0, 1])]
+)
+def test_the_range_of_means_is_that_of_the_likelihood(likelihood: str, ends: Any, tmp_path: Path) -> None:
+    info = vaekit.config.DataInfo(name="pictures", examples=9, bytes=True)
+    (done,) = export.write(_model(likelihood=likelihood, data=info), tmp_path / "out", parts=["decode"])
+    assert _described(done.path)["outputs"][0]["range"] == ends
+    assert _described(done.path)["data"]["range"] == [0, 1]
+
+
+def test_classes_may_be_many(tmp_path: Path) -> None:
+    model = _model((3,), context={"name": "labels", "classes": 1000}, latent={"name": "gaussian", "features": 2})
+    export.write(model, tmp_path / "out")
+    assert _described(tmp_path / "out" / "decode.onnx")["context"]["rows"] == "one-hot"
+    z = torch.randn(2, 2)
+    given = vaekit.Predictor(tmp_path / "out").decode(z.numpy(), [999, "17"])
+    np.testing.assert_allclose(given, model.decode(z, [999, 17]), atol=1e-5)
+
+
+def test_where_a_model_lies_is_nobody_elses_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _model().save("runs/me@host")
+    loaded = vaekit.load("runs/me@host")
+    (done,) = export.write(loaded, "out", parts=["decode"])
+    assert _described(done.path)["source"] == ""
+    loaded.source = f"user/model@{'0' * 40}"
+    (done,) = export.write(loaded, "again", parts=["decode"])
+    assert _described(done.path)["source"] == loaded.source
 
 
 def test_std_is_that_of_the_posterior(conditional: vaekit.VAE, exported: Path) -> None:
@@ -279,6 +310,28 @@ class _Branching(_Elsewhere):
         return self.layer(x.flatten(1) if x.sum() > 0 else -x.flatten(1))
 
 
+class _BlindToPadding(vaekit.Encoder):
+    """It takes padding, but its graph does not."""
+
+    name = "blind-to-padding"
+    takes_padding = True
+
+    def __init__(self, in_shape: Any, context: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(24, 8)
+        self.out_shape = (8,)
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return self.layer((x if torch.compiler.is_exporting() else x.nan_to_num(0)).flatten(1))
+
+
+def test_padding_is_compared_too(tmp_path: Path) -> None:
+    model = _model((6, 4))
+    model.encoder = _BlindToPadding((6, 4), 0)
+    with pytest.raises(vaekit.ConfigError, match="encode is not exported: its program is inf off the model"):
+        export.write(model.eval(), tmp_path / "out", format="torch")
+
+
 class _OfOneSize(_Elsewhere):
     """It asks for the size of a batch in a way that has no graph."""
 
@@ -325,7 +378,7 @@ def test_what_is_not_there_is_refused(asked: dict[str, Any], says: str, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_written_over(tmp_path: Path) -> None:
+def test_nothing_is_written_over_or_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = _model()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
@@ -338,6 +391,12 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert export.write(model, tmp_path / "empty", format="torch")
     with pytest.raises(vaekit.CheckpointError, match="file/out cannot be written: Not a directory"):
         export.write(model, tmp_path / "file" / "out", format="torch")
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(vaekit.ConfigError, match=r"^\. is the folder that you are in: give one inside it"):
+        export.write(model, ".", format="torch")
+    model.encoder = _Branching((1, 8, 8), 0)
+    with pytest.raises(vaekit.ConfigError, match="cannot be exported"):
+        export.write(model.eval(), tmp_path / "a" / "b" / "c", format="torch")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full", "link"]
 
 
@@ -398,6 +457,8 @@ def test_the_readme_of_a_folder_runs(run: Path, given: str, tmp_path: Path, monk
     [
         ([], "what to export: give --format torch, --format onnx or --web"),
         (["--format", "onnx", "--light"], "--light is for --web"),
+        (["--web", "--precision", "int8"], "--precision is for --format"),
+        (["--web", "--parts", "encode"], "--parts is for --format"),
         (["--format", "onnx", "--parts", "encode,prior"], "no half 'prior' to export"),
     ],
 )

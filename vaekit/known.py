@@ -63,7 +63,11 @@ EXTRAS: dict[tuple[str, str], str] = {
     ("loss", "wae-mmd"): "losses",
 }
 """Kind and name, to the extra of vaekit that brings it."""
-COMMANDS: dict[str, str] = {"demo": "demo", "predict": "runtime", "serve": "runtime"}
-"""Commands, to the extra of vaekit that brings each."""
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("vaekit-demo", "demo"),
+    "predict": ("vaekit-runtime", "runtime"),
+    "serve": ("vaekit-runtime", "serve"),
+}
+"""Commands, to the package and the extra of vaekit that bring each."""
 UNNAMED = ("data", "folder", "npy", "npz", "idx")
 """What data are called that have no name of their own: arrays, and files by their format."""

@@ -1,6 +1,7 @@
-"""Signals that ask a run to stop, heard between two steps, so that what it leaves behind is whole."""
+"""Signals that ask the process to stop: a run hears them between two steps, so that what it leaves behind is whole."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,19 @@ def heard(ask: Callable[[], None]) -> Iterator[Stop]:
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: it was not set from Python
     if stop.signal == signal.SIGTERM:
         signal.raise_signal(signal.SIGTERM)
+
+
+@contextmanager
+def unwound() -> Iterator[None]:
+    """A block that SIGTERM leaves as an exception does, so that nothing of it stays behind; in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 _ONE_PRESS = 1.0  # seconds; torchrun passes on a Ctrl-C that the terminal has sent to each process already

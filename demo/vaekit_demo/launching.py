@@ -17,6 +17,7 @@ from vaekit import VAE, ConfigError, DataError, Examples, VaekitError, inputs, l
 from vaekit.errors import short
 from vaekit.io import look, run_of, title
 from vaekit.runs import Run
+from vaekit.stopping import unwound
 from vaekit_demo.engine.shown import Origin, Shown
 from vaekit_demo.importing import uncollected
 
@@ -58,7 +59,7 @@ def launch(
     address = host or os.environ.get("GRADIO_SERVER_NAME") or LOOPBACK[0]
     asked = port if port is not None else _from_environment()
     chosen = _port(address, asked)
-    with _unwound(), _kept_clean():
+    with unwound(), _kept_clean():
         shown = _shown(names, data_root)
         with uncollected():
             from vaekit_demo.app import serve  # here, since the folder that Gradio keeps files in has been settled now
@@ -206,19 +207,6 @@ def _kept_clean() -> Iterator[None]:
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def _unwound() -> Iterator[None]:
-    """A block that SIGTERM leaves as an exception does, so that nothing of it stays behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

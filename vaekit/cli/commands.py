@@ -78,9 +78,9 @@ class Commands(TyperGroup):
             elif command.name not in self.commands:
                 said = f"the command {command.name!r} of {command.package} {command.version} is out of use: {command.error}"
                 self.commands[command.name] = _refusal(command.name, PluginError(said))
-        for name, extra in COMMANDS.items():
+        for name, (package, extra) in COMMANDS.items():
             if name not in self.commands:
-                self.commands[name] = _refusal(name, ConfigError(f"the command {name!r} comes with {_where(extra)}"))
+                self.commands[name] = _refusal(name, ConfigError(f"the command {name!r} comes with {_where(package, extra)}"))
 
 
 def found(own: Iterable[str]) -> list[Command]:
@@ -154,13 +154,12 @@ def _refusal(name: str, error: VaekitError) -> Any:
     return _runnable(name, refuse, hidden=True, add_help_option=False, context_settings=anything)
 
 
-def _where(extra: str) -> str:
+def _where(package: str, extra: str) -> str:
     """The package of vaekit's own that brings a command which is not there, and what to do."""
     from importlib.metadata import PackageNotFoundError, version
 
     from vaekit.packages import ALLOWED, named
 
-    package = f"vaekit-{extra}"
     try:
         there = version(package)
     except PackageNotFoundError:

@@ -1,7 +1,6 @@
 """`vaekit export`: a model as programs that need no vaekit, or as a page that needs no server."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,36 +42,36 @@ def export(
     as_json: Json = False,
 ) -> None:
     """A model for where there is no vaekit: torch.export, ONNX, or a page for the browser; each checked against the model."""
+    halves = [part.strip() for part in parts.split(",") if part.strip()]
     if format is None and not web:
         raise ConfigError("what to export: give --format torch, --format onnx or --web")
+    if format is None and (precision != "float32" or set(halves) != {"encode", "decode"}):
+        raise ConfigError(f"{'--precision' if precision != 'float32' else '--parts'} is for --format")
     if not web and (light or runtime is not None):
         raise ConfigError(f"{'--light' if light else '--runtime'} is for --web")
     site = _site() if web else None
     from vaekit import export as exporting
     from vaekit import io
+    from vaekit.stopping import unwound
 
-    target = Path(output).expanduser()
-    exporting.check_free(target)
+    if format is not None:
+        exporting.check(format, halves, precision)
+    exporting.check_free(output)
     loaded = io.load(model)
     written: list[Exported] = []
     pages: list[Path] = []
-    with exporting.appearing(target) as folder:
+    with unwound(), exporting.appearing(output) as folder:
         if format is not None:
-            written = exporting.write(
-                loaded,
-                folder,
-                format=format,
-                parts=[part.strip() for part in parts.split(",") if part.strip()],
-                precision=precision,
-                name=io.title(model),
-                examples=_examples(model, loaded, data_root),
+            examples, name = _examples(model, loaded, data_root), io.title(model)
+            written = exporting.fill(
+                loaded, folder, format=format, parts=halves, precision=precision, name=name, examples=examples
             )
         if site is not None:
             page = folder / "web" if written else folder
             page.mkdir(exist_ok=True)
             pages = site(loaded, model, page, runtime=runtime, light=light, data_root=data_root)
-    written = [replace(done, path=target / done.path.relative_to(folder)) for done in written]
-    _say(written, [target / path.relative_to(folder) for path in pages], as_json)
+    target = Path(output).expanduser()
+    _say([done.moved(folder, target) for done in written], [target / path.relative_to(folder) for path in pages], as_json)
 
 
 def _say(written: "list[Exported]", pages: list[Path], as_json: bool) -> None:

@@ -38,6 +38,10 @@ class Exported:
     bytes: int
     differences: Differences
 
+    def moved(self, before: Path, after: str | Path) -> "Exported":
+        """The same, in the folder that what was filled has become."""
+        return replace(self, path=Path(os.path.expanduser(after)) / self.path.relative_to(before))
+
 
 def write(
     model: VAE,
@@ -72,35 +76,50 @@ def write(
             `vaekit.export.parity.MOST`.
         CheckpointError: where the folder cannot be written.
     """
-    halves = _asked(parts)
-    _check(format, precision)
-    target = Path(os.path.expanduser(folder))
-    check_free(target)  # before what takes long
+    check(format, parts, precision)
+    with appearing(folder) as inside:
+        written = fill(model, inside, format=format, parts=parts, precision=precision, name=name, examples=examples)
+    return [done.moved(inside, folder) for done in written]
+
+
+def fill(
+    model: VAE,
+    folder: Path,
+    *,
+    format: str,
+    parts: Sequence[str],
+    precision: str = "float32",
+    name: str = "",
+    examples: tuple[Tensor, Tensor | None] | None = None,
+) -> list[Exported]:
+    """Write what `write` does into a folder that is there, as of `appearing`."""
+    halves = [half for half in HALVES if half in parts]
     model = still(model)
     graphs = [Graph.of(model, half) for half in halves]
     draws = Draws.of(model)
     description = described.Description(model, name, precision, draws)
-    with appearing(target) as folder:
-        written = [_written(graph, folder, format, description, examples) for graph in graphs]
-        if "decode" in halves:
-            draws.write(folder)
-        (folder / described.README).write_text(description.readme([done.path.name for done in written]), encoding="utf-8")
-    return [replace(done, path=target / done.path.name) for done in written]
+    written = [_written(graph, folder, format, description, examples) for graph in graphs]
+    if "decode" in halves:
+        draws.write(folder)
+    (folder / described.README).write_text(description.readme([done.path.name for done in written]), encoding="utf-8")
+    return written
 
 
 @contextmanager
-def appearing(target: Path) -> Iterator[Path]:
+def appearing(target: str | Path) -> Iterator[Path]:
     """A block that fills a folder, which has its name only once all of it is there.
 
     Raises:
         ConfigError: where there is something of that name already.
         CheckpointError: where it cannot be written.
     """
-    check_free(target)
-    partial = target.with_name(f".{target.name}.new-{os.getpid()}")
+    target = check_free(target)
+    there = next(folder for folder in target.parents if folder.exists())
+    partial = there / f".{target.name}.new-{os.getpid()}"
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir()
         yield partial
+        target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             target.rmdir()
         partial.replace(target)
@@ -110,14 +129,38 @@ def appearing(target: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_free(folder: Path) -> None:
-    """Check that nothing is lost by writing a folder.
+def check(format: str, parts: Sequence[str], precision: str) -> None:
+    """Check what is asked for, before what takes long.
+
+    Raises:
+        ConfigError: naming what there is instead, or what to install.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"no format {format!r}: there are {', '.join(FORMATS)}{suggestion(format, FORMATS)}")
+    for part in parts:
+        if part not in HALVES:
+            raise ConfigError(f"a model has no half {part!r} to export, but {' and '.join(HALVES)}{suggestion(part, HALVES)}")
+    if not parts:
+        raise ConfigError(f"nothing to export: name {' or '.join(HALVES)}")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"no precision {precision!r}: there are {', '.join(PRECISIONS)}{suggestion(precision, PRECISIONS)}")
+    if format != "onnx" and precision != "float32":
+        raise ConfigError(f"precision {precision!r} is for format onnx; {format} is written in float32")
+    FORMATS[format].check()
+
+
+def check_free(folder: str | Path) -> Path:
+    """A folder by its whole name, where nothing is lost by writing it.
 
     Raises:
         ConfigError: where there is something of that name already.
     """
-    if os.path.lexists(folder) and not (folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())):
+    target = Path(os.path.abspath(os.path.expanduser(folder)))
+    if target == Path.cwd():
+        raise ConfigError(f"{folder} is the folder that you are in: give one inside it")
+    if os.path.lexists(target) and not (target.is_dir() and not target.is_symlink() and not any(target.iterdir())):
         raise ConfigError(f"{folder} is there already, and nothing is written over: give another, or remove it")
+    return target
 
 
 def _written(
@@ -132,22 +175,3 @@ def _written(
     path = folder / f"{graph.half}{program.suffix}"
     program.save(path, description.of(graph, differences))
     return Exported(graph.half, path, path.stat().st_size, differences)
-
-
-def _asked(parts: Sequence[str]) -> list[str]:
-    for part in parts:
-        if part not in HALVES:
-            raise ConfigError(f"a model has no half {part!r} to export, but {' and '.join(HALVES)}{suggestion(part, HALVES)}")
-    if not parts:
-        raise ConfigError(f"nothing to export: name {' or '.join(HALVES)}")
-    return [half for half in HALVES if half in parts]
-
-
-def _check(format: str, precision: str) -> None:
-    if format not in FORMATS:
-        raise ConfigError(f"no format {format!r}: there are {', '.join(FORMATS)}{suggestion(format, FORMATS)}")
-    if precision not in PRECISIONS:
-        raise ConfigError(f"no precision {precision!r}: there are {', '.join(PRECISIONS)}{suggestion(precision, PRECISIONS)}")
-    if format != "onnx" and precision != "float32":
-        raise ConfigError(f"precision {precision!r} is for format onnx; {format} is written in float32")
-    FORMATS[format].check()

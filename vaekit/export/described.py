@@ -1,13 +1,16 @@
 """What an exported program says of itself: names, shapes, ranges, units and labels, and what it was made of."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
 
-from vaekit import card
+from vaekit import card, hub
 from vaekit.config import Config
 from vaekit.errors import short
 from vaekit.export.draws import FILE, Draws
@@ -100,12 +103,12 @@ class Description:
     def _source(self) -> str:
         """The repo and the commit; a folder is nobody else's business."""
         source = self.model.source or ""
-        return source if "@" in source and not source.startswith(("/", ".", "~")) else ""
+        return source if "@" in source and hub.is_id(source) and not os.path.lexists(source) else ""
 
     @property
     def _data(self) -> dict[str, Any]:
         data = self._config.data
-        low_high, units = self._values
+        low_high, units = values(self.model)
         return {
             "name": data.name if data else "",
             "shape": list(self.model.data_shape),
@@ -116,19 +119,6 @@ class Description:
         }
 
     @property
-    def _values(self) -> tuple[list[float | None] | None, str]:
-        """From where to where the numbers of x go, and what they are."""
-        data = self._config.data
-        ends = _ends(self.model)
-        if data is not None and data.binarize != "none":
-            return [0.0, 1.0], "black 0, white 1"
-        if data is not None and data.bytes:
-            return [0.0, 1.0], "intensity, 0 black to 1 white"
-        if ends == [0.0, None]:
-            return ends, "counts"
-        return ends, "as in the training data"
-
-    @property
     def _context(self) -> dict[str, Any] | None:
         if not self.model.conditional:
             return None
@@ -137,20 +127,16 @@ class Description:
             return {"name": self.model.context.name, "width": self.model.context.out_shape[0], "classes": [], "rows": None}
         names = self._config.data.classes if self._config.data else ()
         width = self.model.context.out_shape[0]
-        rows = None
-        if number * width <= _MOST_ROWS:
-            with torch.no_grad():
-                rows = self.model.context(torch.arange(number), number).float().tolist()
         classes = list(names) if len(names) == number else [str(i) for i in range(number)]
-        return {"name": self.model.context.name, "width": width, "classes": classes, "rows": rows}
+        return {"name": self.model.context.name, "width": width, "classes": classes, "rows": _rows(self.model, number)}
 
     def _tensor(self, name: str) -> dict[str, Any]:
         """An input or an output."""
-        low_high, units = self._values
+        low_high, units = values(self.model)
         latent = self.model.latent
         spoken: dict[str, tuple[Sequence[int], list[float | None] | None, str, str]] = {
             "x": (self.model.data_shape, low_high, units, "examples"),
-            "mean": (self.model.data_shape, low_high or _ends(self.model), units, "the mean of p(x | z, c)"),
+            "mean": (self.model.data_shape, _ends(self.model), units, "the mean of p(x | z, c)"),
             "z": (latent.out_shape, None, "the latent's own", "codes"),
             "code": (latent.out_shape, None, "the latent's own", "the deterministic code of each example"),
             "std": (latent.root.shape, [0.0, None], "the latent's own", "the standard deviation of q(z | x, c)"),
@@ -168,16 +154,46 @@ class Description:
         }
 
 
+def _rows(model: VAE, classes: int) -> list[list[float]] | str | None:
+    """c of each class: `one-hot`, or the numbers where they are not too many."""
+    width = model.context.out_shape[0]
+
+    def of(some: Tensor) -> Tensor:
+        with torch.no_grad():
+            c: Tensor = model.context(some, len(some)).float()
+        return c
+
+    parts = torch.arange(classes).split(_AT_ONCE)
+    if width == classes and all(torch.equal(of(part), one_hot(part, width).float()) for part in parts):
+        return "one-hot"
+    return of(torch.arange(classes)).tolist() if classes * width <= _MOST_ROWS else None
+
+
+_AT_ONCE = 256
+
+
+def values(model: VAE) -> tuple[list[float | None] | None, str]:
+    """From where to where the numbers of a model's data go, None where they have no end, and what they are."""
+    data = model.config.data if model.config else None
+    ends = _ends(model)
+    if data is not None and data.binarize != "none":
+        return [0.0, 1.0], "black 0, white 1"
+    if data is not None and data.bytes:
+        return [0.0, 1.0], "intensity, 0 black to 1 white"
+    return ends, "counts" if ends == [0.0, None] else "as in the training data"
+
+
 def _ends(model: VAE) -> list[float | None] | None:
     """The least and the greatest value that the likelihood scores, where they are 0 or 1; None for all of the line."""
     part = model.likelihood
     supports = [part.support] if part.pseudo_support is None else [part.support, part.pseudo_support]
 
-    def scored(value: float) -> bool:
-        return any(bool(support.check(torch.tensor(value)).all()) for support in supports)
+    def scored(*numbers: float) -> bool:
+        return any(bool(support.check(torch.tensor(number)).all()) for support in supports for number in numbers)
 
-    low = 0.0 if scored(0.0) and not scored(-1.0) else None
-    high = 1.0 if scored(1.0) and not scored(2.0) else None
+    near = 1e-6  # an open interval does not score its ends
+    low = 0.0 if scored(0, near) and not scored(-near, -1) else None
+    high = 1.0 if scored(1, 1 - near) and not scored(1 + near, 2) else None
     return None if low is None and high is None else [low, high]
 
 

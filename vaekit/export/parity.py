@@ -50,7 +50,7 @@ def compared(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None] | No
         ConfigError: where it differs too much, or its outputs are not finite.
     """
     most = max(3, min(_EXAMPLES, _NUMBERS // prod(graph.model.data_shape)))
-    random = torch.cat([_differences(graph, run, *probe(graph.model, n, seed=n)) for n in (1, 2, most - 3) if n])
+    random = torch.cat([_differences(graph, run, *_probe(graph.model, n)) for n in (1, 2, most - 3) if n])
     real = None if examples is None else _on_data(graph, run, examples, most)
     worst = max(_greatest(random), 0.0 if real is None else _greatest(real))
     if not worst < math.inf or (strict and worst > MOST):
@@ -61,6 +61,14 @@ def compared(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None] | No
     rms = float(seen.double().square().mean().sqrt())
     number = most if examples is None else min(most, len(examples[0]))
     return Differences(_greatest(random), None if real is None else _greatest(real), rms, number)
+
+
+def _probe(model: VAE, n: int) -> tuple[Tensor, Tensor]:
+    """Random examples, and contexts; every other one cut short where sequences of several lengths are taken."""
+    x, c = probe(model, n, seed=n)
+    if model.encoder.takes_padding and x.dim() == 3:
+        x[1::2, (x.shape[1] + 1) // 2 :] = math.nan
+    return x, c
 
 
 def _on_data(graph: Graph, run: Run, examples: tuple[Tensor, Tensor | None], most: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Exported programs give what the model gives, say what they are, and are refused where they cannot."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import vaekit
 from vaekit import export, inputs, registry
 from vaekit.cli import app
 from vaekit.config import DEFAULTS
+from vaekit.stopping import unwound
 
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
@@ -398,6 +400,14 @@ def test_nothing_is_written_over_or_left_behind(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(vaekit.ConfigError, match="cannot be exported"):
         export.write(model.eval(), tmp_path / "a" / "b" / "c", format="torch")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full", "link"]
+
+
+def test_a_command_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended, unwound(), export.appearing(tmp_path / "out") as folder:
+        (folder / "half").write_text("of it")
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -403,10 +403,14 @@ def test_nothing_is_written_over_or_left_behind(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_command_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as ended, unwound(), export.appearing(tmp_path / "out") as folder:
-        (folder / "half").write_text("of it")
-        signal.raise_signal(signal.SIGTERM)
-    assert ended.value.code == 128 + signal.SIGTERM
+    def ended() -> None:
+        with unwound(), export.appearing(tmp_path / "out") as folder:
+            (folder / "half").write_text("of it")
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as left:
+        ended()
+    assert left.value.code == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,10 +17,11 @@ class Made:
 
     Args:
         folder: to write.
-        conditional: whether it is told one of two classes.
+        conditional: whether it is told one of its classes.
         standard: whether its prior is standard normal; else prior.npz holds 6 draws.
         change: of the metadata of each file, before it is written.
         data_shape: of one example.
+        classes: that there are.
     """
 
     def __init__(
@@ -31,11 +32,12 @@ class Made:
         standard: bool = True,
         change: Callable[[dict[str, Any]], object] = lambda document: None,
         data_shape: tuple[int, ...] = DATA,
+        classes: int = CLASSES,
     ) -> None:
         random = np.random.default_rng(0)
         self.folder, self.conditional, self.standard, self.data_shape = folder, conditional, standard, data_shape
-        self.size = int(np.prod(data_shape))
-        shapes = {"W": (self.size, 3), "U": (self.size, 3), "V": (CLASSES, 3), "A": (3, self.size), "B": (CLASSES, self.size)}
+        self.size, self.classes = int(np.prod(data_shape)), classes
+        shapes = {"W": (self.size, 3), "U": (self.size, 3), "V": (classes, 3), "A": (3, self.size), "B": (classes, self.size)}
         self.weights = {name: random.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
         folder.mkdir(parents=True, exist_ok=True)
         for part in ("encode", "decode"):
@@ -61,7 +63,7 @@ class Made:
         """What a file computes, as the message of its format."""
         onnx = pytest.importorskip("onnx")
         node, info, kind = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-        told = [info("c", kind, ["batch", CLASSES])] if self.conditional else []
+        told = [info("c", kind, ["batch", self.classes])] if self.conditional else []
         sides = ("x", "W", "V", "code") if part == "encode" else ("z", "A", "B", "shown")
         given, weights, contexts, result = sides
         nodes = [node("Flatten", [given], ["flat"]), node("MatMul", ["flat", weights], ["own" if told else result])]
@@ -83,7 +85,7 @@ class Made:
         """The metadata of a part."""
         names = ("x", ("code", "std")) if part == "encode" else ("z", ("mean",))
         data, latent = list(self.data_shape), list(LATENT)
-        shapes = {"x": data, "mean": data, "z": latent, "code": latent, "std": latent, "c": [CLASSES]}
+        shapes = {"x": data, "mean": data, "z": latent, "code": latent, "std": latent, "c": [self.classes]}
 
         def value(name: str) -> dict[str, Any]:
             ends = [0, 1] if name in ("x", "mean") else [0, None] if name == "std" else None
@@ -91,7 +93,7 @@ class Made:
             said = {"dtype": "float32", "range": ends, "units": "shade", "padding": False, "meaning": "a value"}
             return {"name": name, "shape": shape, **said}
 
-        context = {"name": "labels", "width": CLASSES, "classes": ["cat", "dog"], "rows": [[1, 0], [0, 1]]}
+        context = {"name": "labels", "width": self.classes, "classes": ["cat", "dog"], "rows": [[1, 0], [0, 1]]}
         return {
             "vaekit": 1,
             "part": part,

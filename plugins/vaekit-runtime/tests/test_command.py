@@ -142,6 +142,7 @@ def test_what_files_say_of_themselves(make) -> None:
         "(N, 1, 4, 4), from 0 to 1, shade",
         "from 0 to ∞",
         "cat, dog",
+        "labels (2,), 2 classes",
     ):
         assert words in said
     assert json.loads(_call(made.folder, "--info", "--json"))["decode"] == made.document("decode")
@@ -153,11 +154,11 @@ def test_what_files_say_of_themselves(make) -> None:
     [
         (["nowhere"], 1, "there is no file or folder nowhere"),
         (["x.txt"], 1, "x.txt is no ONNX file"),
-        (["E", "gone.png"], 1, "gone.png is not a readable picture"),
+        (["E", "gone.png"], 1, "gone.png cannot be read: No such file"),
         (["E", "gone.npy"], 1, "gone.npy cannot be read: No such file"),
-        (["E", "x.txt"], 1, "x.txt is not a readable picture"),
-        (["E", "text.npy"], 1, "text.npy is no array"),
-        (["E", "pickle.npy"], 1, "pickle.npy is no array"),
+        (["E", "x.txt"], 1, "x.txt is no picture of a kind that is read here"),
+        (["E", "text.npy"], 1, "text.npy is no .npy or .npz array of numbers: write it with numpy.save\n"),
+        (["E", "pickle.npy"], 1, "pickle.npy is no .npy or .npz array of numbers: write it with numpy.save\n"),
         (["E", "nan.npy"], 1, "not finite"),
         (["E", "bytes.npy"], 2, "give x / 255"),
         (["E", "flat.npy"], 2, "x has shape (2, 4)"),
@@ -176,6 +177,10 @@ def test_what_files_say_of_themselves(make) -> None:
         (["E", "--temperature", "-1"], 2, "temperature is -1.0"),
         (["E", "--label", "cat"], 2, "takes no y"),
         (["E", "--json"], 2, "--json is for --info"),
+        (["E", "--info", "a.png"], 2, "leave out INPUTS\n"),
+        (["E", "--info", "--what", "sample", "-n", "4"], 2, "leave out --what, -n\n"),
+        (["E", "--info", "--label", "0", "--temperature", "1"], 2, "leave out --label, --temperature\n"),
+        (["E", "--info", "--json", "--seed", "0", "--output", "o.json"], 2, "leave out --seed, --output\n"),
         (["E", "--output", "codes.csv"], 2, "codes.csv cannot be written: images are written as .png or .npy"),
         (["E", "a.png", "--output", "codes.png"], 2, "codes are written as .csv or .json or .npy"),
         (["E", "--output", "x.txt/s.png"], 2, "x.txt/s.png cannot be written"),

@@ -1,8 +1,11 @@
-"""Codes from the prior."""
+"""Codes from the prior, and files of them from strangers."""
+
+import io
+import zipfile
 
 import numpy as np
 import pytest
-from vaekit_runtime import InputError, Predictor
+from vaekit_runtime import InputError, ModelError, Predictor
 
 
 def test_a_standard_normal_prior_is_drawn_from(make) -> None:
@@ -62,6 +65,13 @@ def test_of_another_prior_the_draws_of_the_class_are_taken(make) -> None:
         assert (made.draws[int(told[1]) :: 2] == one).all(1).any()
 
 
+def test_of_another_prior_classes_are_told_and_no_contexts(make) -> None:
+    c = np.eye(2, dtype=np.float32)
+    with pytest.raises(InputError, match="prior 'mixture' was drawn for classes: give y as a number or a name, not c"):
+        Predictor(make(standard=False, conditional=True).folder).draw(2, c)
+    np.testing.assert_array_equal(Predictor(make(conditional=True).folder).draw(2, c)[1], c)
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
@@ -82,3 +92,55 @@ def test_what_cannot_be_drawn_is_refused(make, asked, words) -> None:
 def test_only_a_standard_normal_prior_has_a_temperature(make) -> None:
     with pytest.raises(InputError, match="'mixture' is not standard normal: it has no temperature"):
         Predictor(make(standard=False).folder).sample(1, temperature=0.5)
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def _bomb() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("z.npy", bytes(10**7))
+    return file.getvalue()
+
+
+Z, Y = np.zeros((6, 3), np.float32), np.arange(6) % 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "prior.npz is missing"),
+        (b"no archive", "cannot be trusted"),
+        (_npz(z=Z, y=Y)[:200], "cannot be trusted"),
+        (_npz(z=Z), "no draws for each of the 2 classes"),
+        (_npz(y=Y), "holds no finite z"),
+        (_npz(z=Z, y=Y, more=Y), "it holds 'more.npy'"),
+        (_npz(z=Z[:5], y=Y), r"z is float32 \(5, 3\), and must be float32 \(6, 3\)"),
+        (_npz(z=Z[:, :2], y=Y), r"and must be float32 \(6, 3\)"),
+        (_npz(z=Z.astype(np.float64), y=Y), "z is float64"),
+        (_npz(z=Z + np.nan, y=Y), "holds no finite z"),
+        (_npz(z=Z, y=Y * 0), "no draws for each of the 2 classes"),
+        (_npz(z=Z, y=Y + 1), "no draws for each of the 2 classes"),
+        (_npz(z=np.array([{}], object), y=Y), "cannot be trusted.*allow_pickle=False"),
+        (_bomb(), "z has 10,000,000 bytes"),
+    ],
+)
+def test_draws_that_cannot_be_trusted(make, content, words) -> None:
+    made = make(standard=False, conditional=True)
+    (made.folder / "prior.npz").unlink()
+    if content is not None:
+        (made.folder / "prior.npz").write_bytes(content)
+    with pytest.raises(ModelError, match=words):
+        Predictor(made.folder)
+    assert Predictor(made.folder / "encode.onnx").parts == ("encode",)  # which needs none
+
+
+def test_a_prior_without_draws_cannot_be_sampled(make) -> None:
+    prior = {"name": "mixture", "standard": False, "file": None, "draws": 0}
+    predictor = Predictor(make(change=lambda document: document.update(prior=prior)).folder)
+    with pytest.raises(InputError, match="there are no draws of it"):
+        predictor.sample(1)

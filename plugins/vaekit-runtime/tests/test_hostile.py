@@ -1,13 +1,10 @@
 """Exported files from strangers: whatever is wrong with them is one clear error, before anything is computed."""
 
-import io
 import json
-import zipfile
 from contextlib import suppress
 
-import numpy as np
 import pytest
-from vaekit_runtime import InputError, ModelError, Predictor
+from vaekit_runtime import ModelError, Predictor
 from vaekit_runtime import files as reading
 
 
@@ -92,6 +89,31 @@ def test_nor_are_those_of_a_constant_inside_a_branch(make) -> None:
     model.metadata_props.add(key="vaekit", value=json.dumps(made.document("decode")))
     (made.folder / "decode.onnx").write_bytes(model.SerializeToString())
     _refused(made.folder / "decode.onnx", "in other files, which are never opened")
+
+
+def test_nor_are_those_that_a_function_has_by_default(make) -> None:
+    onnx = pytest.importorskip("onnx")
+    made = make()
+    away = onnx.TensorProto(name="away", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    function = onnx.FunctionProto(name="f", domain="d", attribute_proto=[onnx.helper.make_attribute("k", away)])
+    path = made.folder / "decode.onnx"
+    path.write_bytes(path.read_bytes() + onnx.ModelProto(functions=[function]).SerializeToString())
+    _refused(path, "in other files, which are never opened")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (b"\xba\x80\x80\x80\x10\x00", "a field has no number that there can be"),  # a graph, but for bit 32 of the key
+        (b"\x3a\x00", "more than one graph"),
+        (b"\x08\x08" * 1_000_001, "more than 1,000,000 fields"),
+    ],
+)
+def test_fields_that_hide_others_or_take_long_to_look_at_are_refused(make, fields, words) -> None:
+    made = make()
+    path = made.folder / "decode.onnx"
+    path.write_bytes(path.read_bytes() + fields)
+    _refused(path, words)
 
 
 def test_an_operator_that_there_is_not(make) -> None:
@@ -181,6 +203,8 @@ MISSING = object()
         ("context.width", 0, "context.width must be"),
         ("context.width", 3, "rows of 3 numbers"),
         ("context.classes", ["a"], "context.rows are 2, and context.classes 1"),
+        ("context", {"name": "labels", "width": 2, "classes": [], "rows": "one-hot"}, "rows are 2, and context.classes 0"),
+        ("context.rows", "one-cold", "context.rows must be a list"),
         ("context.rows", [[1, 0], [0]], "rows of 2 numbers"),
         ("context.rows", [], "context.rows are 0"),
         ("context.rows", [[1, 0], [0, "1"]], "rows of 2 numbers"),
@@ -210,54 +234,3 @@ def test_what_a_later_version_adds_is_let_be(make) -> None:
     made = make()
     made.write("encode", {**made.document("encode"), "more": [1]})
     assert Predictor(made.folder).metadata.document["more"] == [1]
-
-
-def _npz(**arrays: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
-
-
-def _bomb() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("z.npy", bytes(10**7))
-    return file.getvalue()
-
-
-Z, Y = np.zeros((6, 3), np.float32), np.arange(6) % 2
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (None, "prior.npz is missing"),
-        (b"no archive", "cannot be trusted"),
-        (_npz(z=Z, y=Y)[:200], "cannot be trusted"),
-        (_npz(z=Z), "no draws for each of the 2 classes"),
-        (_npz(y=Y), "holds no finite z"),
-        (_npz(z=Z, y=Y, more=Y), "it holds 'more.npy'"),
-        (_npz(z=Z[:5], y=Y), r"z is float32 \(5, 3\), and must be float32 \(6, 3\)"),
-        (_npz(z=Z[:, :2], y=Y), r"and must be float32 \(6, 3\)"),
-        (_npz(z=Z.astype(np.float64), y=Y), "z is float64"),
-        (_npz(z=Z + np.nan, y=Y), "holds no finite z"),
-        (_npz(z=Z, y=Y * 0), "no draws for each of the 2 classes"),
-        (_npz(z=Z, y=Y + 1), "no draws for each of the 2 classes"),
-        (_npz(z=np.array([{}], object), y=Y), "cannot be trusted.*allow_pickle=False"),
-        (_bomb(), "z has 10,000,000 bytes"),
-    ],
-)
-def test_draws_that_cannot_be_trusted(make, content, words) -> None:
-    made = make(standard=False, conditional=True)
-    (made.folder / "prior.npz").unlink()
-    if content is not None:
-        (made.folder / "prior.npz").write_bytes(content)
-    _refused(made.folder, words)
-    assert Predictor(made.folder / "encode.onnx").parts == ("encode",)  # which needs none
-
-
-def test_a_prior_without_draws_cannot_be_sampled(make) -> None:
-    prior = {"name": "mixture", "standard": False, "file": None, "draws": 0}
-    predictor = Predictor(make(change=lambda document: document.update(prior=prior)).folder)
-    with pytest.raises(InputError, match="there are no draws of it"):
-        predictor.sample(1)

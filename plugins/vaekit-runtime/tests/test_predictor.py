@@ -186,10 +186,34 @@ def test_no_std_is_an_error(make) -> None:
         predictor.posterior(_x(1))
 
 
-@pytest.mark.parametrize("threads", [0, -1, 10**6])
+@pytest.mark.parametrize("threads", [0, -1, 10**6, "2", 1.5, True])
 def test_threads_are_one_or_more(make, threads) -> None:
     with pytest.raises(InputError, match="threads is"):
         Predictor(make().folder, threads=threads)
+    assert Predictor(make().folder, threads=np.int64(2)).encode(_x(1)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("parts", [[], (), "encode", ["encoder"], ["encode", None]])
+def test_parts_are_named_as_they_are(make, parts) -> None:
+    with pytest.raises(InputError, match=r"parts is .*: name encode or decode in a list, or leave it out"):
+        Predictor(make().folder, parts=parts)
+
+
+def test_the_class_of_a_model_of_a_thousand_may_be_told(make) -> None:
+    classes = [f"kind {number}" for number in range(1000)]
+
+    def change(document):
+        document["context"].update(classes=classes, rows="one-hot")
+
+    predictor = Predictor(make(conditional=True, classes=1000, change=change).folder)
+    c = predictor.context(["kind 999", 0, "7"], 3)
+    assert c.dtype == np.float32
+    np.testing.assert_array_equal(c, np.eye(1000)[[999, 0, 7]])
+    z, x = np.zeros((1, 3), np.float32), predictor.sample(4, seed=0)
+    assert x.shape == (4, 1, 4, 4)
+    np.testing.assert_array_equal(predictor.decode(z, "kind 999"), predictor.decode(z, np.eye(1000)[[999]]))
+    with pytest.raises(InputError, match=r"one of 1000 classes .kind 0, .*, ….: there is no 'kind 1000'"):
+        predictor.decode(z, "kind 1000")
 
 
 def test_a_graph_that_is_not_what_its_metadata_say_is_refused(make) -> None:

@@ -79,6 +79,26 @@ def test_each_route_gives_what_the_predictor_gives(client: Any, predictor: Predi
     np.testing.assert_allclose(free, predictor.sample(5, seed=7), **near)
 
 
+def test_contexts_are_taken_in_place_of_classes(client: Any, predictor: Predictor) -> None:
+    contexts = np.array([[1, 0], [0.5, 0.5], [0, 1]], np.float32)
+    means = client.post("/decode", json={"z": Z.tolist(), "y": contexts.tolist()}).json()["x"]
+    np.testing.assert_allclose(means, predictor.decode(Z, contexts), rtol=1e-5, atol=1e-6)
+    description = client.get("/openapi.json").json()["paths"]["/decode"]["post"]["requestBody"]["content"][JSON]["schema"]
+    assert "contexts themselves" in description["properties"]["y"]["description"]
+
+
+@pytest.mark.parametrize("y", [1, "dog", ["cat", 1, "dog"]])
+def test_samples_of_another_prior_are_of_the_classes_that_are_told(make: Callable[..., Any], y: Any) -> None:
+    from vaekit_runtime.service.app import Service
+
+    predictor = Predictor(make(conditional=True, standard=False).folder, threads=1)
+    client = Client(Service(Model(predictor, "tiny"), LIMITS))
+    drawn = client.post("/sample", json={"n": 3, "y": y, "seed": 2})
+    np.testing.assert_allclose(drawn.json()["x"], predictor.sample(3, y, seed=2), rtol=1e-5, atol=1e-6)
+    refused = client.post("/sample", json={"n": 3, "y": [[0, 1]]})
+    assert (refused.status_code, refused.json()["error"].partition(":")[0]) == (422, "prior 'mixture' was drawn for classes")
+
+
 @pytest.mark.parametrize("kind", ["<f2", "<f4", ">f8"])
 def test_arrays_of_numpy_go_in_and_out(client: Any, predictor: Predictor, kind: str) -> None:
     z = np.asfortranarray(Z.astype(kind))
@@ -168,6 +188,7 @@ def test_what_is_asked_wrongly_is_told_in_one_sentence(client: Any, case: str) -
         ("GET", "/docs", 404, {}),
         ("GET", "/decode", 405, {}),
         ("POST", "/health", 405, {"json": {}}),
+        ("PUT", "/", 405, {}),
         ("POST", "/sample", 413, {"json": {"n": 41}}),
         ("POST", "/sample", 422, {"json": {"n": 0}}),
         ("POST", "/sample", 422, {"json": {"n": 1, "temperature": -1}}),
@@ -190,6 +211,21 @@ def test_it_says_what_there_is(client: Any) -> None:
     assert 'vaekit_requests_total{route="other",status="404"} 1.0' in counts
     assert not any("a-route" in line for line in counts)
     assert "vaekit_queue_examples 0.0" in counts
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/openapi.json"])
+def test_what_can_be_got_has_a_head(client: Any, path: str) -> None:
+    answer = client("HEAD", path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == client.get(path).headers["content-type"]
+    assert client("HEAD", "/decode").status_code == 405
+
+
+def test_every_answer_ends_its_connection_once_the_service_stops(client: Any) -> None:
+    assert "connection" not in client.get("/health").headers
+    client.service.guard.draining = True
+    for answer in (client.get("/health"), client.get("/metrics"), client.post("/sample", json={})):
+        assert answer.headers["connection"] == "close"
 
 
 def test_the_schema_is_one_and_its_examples_are_answered(client: Any) -> None:

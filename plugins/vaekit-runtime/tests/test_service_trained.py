@@ -10,15 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from vaekit_runtime import InputError, ModelError
 from vaekit_runtime.service.limits import Limits
 from vaekit_runtime.service.opening import open_model
 
-import vaekit
-from vaekit import inputs
-
+torch, vaekit = pytest.importorskip("torch"), pytest.importorskip("vaekit")
 httpx = pytest.importorskip("httpx")
 for needed in ("fastapi", "uvicorn", "prometheus_client", "httptools"):
     pytest.importorskip(needed)
@@ -57,6 +54,8 @@ def test_a_trained_model_answers_as_it_does_in_python(folder: Path) -> None:
 
 
 def test_a_trained_model_sees_pictures_as_it_does_in_python(folder: Path) -> None:
+    from vaekit import inputs
+
     model, file = vaekit.load(folder), io.BytesIO()
     picture = Image.fromarray(np.arange(0, 250, 2, np.uint8)[:120].reshape(10, 12))
     picture.save(file, "PNG")
@@ -93,11 +92,29 @@ def test_a_conditional_model_is_told_its_classes(tmp_path: Path) -> None:
     assert "3 classes" in asked(folder, "/decode", json={"z": z.tolist(), "y": 3}).json()["error"]
     drawn = asked(folder, "/sample", json={"n": 2, "y": 1, "seed": 3}).json()["x"]
     np.testing.assert_allclose(drawn, model.sample(2, 1, seed=3), rtol=1e-5, atol=1e-6)
+    for path, rest in (("/decode", {"z": z.tolist()}), ("/sample", {"n": 2})):
+        refused = asked(folder, path, json={"y": [[0, 0, 1]], **rest})
+        assert refused.status_code == 422
+        assert refused.json()["error"] == "y is not what it must be: A class number or name, one for all or one each."
+
+
+def test_a_model_and_its_export_say_the_same_of_their_data(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from vaekit.export import write
+
+    write(vaekit.load(folder), tmp_path / "exported", parts=["decode"], name="model")
+    trained, exported = open_model(str(folder)), open_model(str(tmp_path / "exported"))
+    assert exported.units
+    assert (trained.units, trained.range, trained.name) == (exported.units, exported.range, exported.name)
 
 
 def test_what_cannot_be_opened_says_why(tmp_path: Path, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="nothing"):
         open_model(str(tmp_path / "nothing"))
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs" / "decode.pt2").touch()
+    with pytest.raises(ModelError, match=r"programs of torch\.export: export the model with --format onnx"):
+        open_model(str(tmp_path / "programs"))
     monkeypatch.setitem(sys.modules, "vaekit", None)
     with pytest.raises(InputError, match="pip install vaekit"):
         open_model(str(tmp_path))

@@ -1,5 +1,6 @@
 """Arrays from people, checked."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -48,3 +49,8 @@ def floats(value: Any, name: str) -> Array:
         raise InputError(f"{name} is of {array.dtype}; a model takes floats")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
         return np.asarray(array, np.float32, order="C")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, of Python's or numpy's types."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

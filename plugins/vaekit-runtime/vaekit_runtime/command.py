@@ -6,7 +6,7 @@ Ctrl-C. What computes is imported when something is to be computed.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -47,6 +47,8 @@ def predict(
         if as_json and not info:
             raise InputError("--json is for --info; codes are written as JSON with --output codes.json")
         if info:
+            names = ("INPUTS", "--what", "-n", "--label", "--temperature", "--seed", "--output")
+            _check_alone(names, (inputs or None, what, n, label, temperature, seed, output))
             from vaekit_runtime import describing
 
             describing.show(exported, as_json)
@@ -55,6 +57,13 @@ def predict(
 
         drawn = predicting.Sampling(n, temperature, seed)
         predicting.run(exported, inputs or [], what, drawn, label, output, batch_size, threads)
+
+
+def _check_alone(names: Sequence[str], values: Sequence[object]) -> None:
+    """Whether nothing else is asked together with --info."""
+    others = [name for name, value in zip(names, values, strict=True) if value is not None]
+    if others:
+        raise InputError(f"--info prints what the files say, and nothing is computed: leave out {', '.join(others)}")
 
 
 @contextmanager

@@ -39,10 +39,7 @@ def _model(metadata: Metadata) -> Iterator[tuple[str, str]]:
     yield "latent", f"{latent.name} {latent.shape}, {latent.support}"
     yield "prior", f"{prior.name}, {'standard normal' if prior.standard else f'{prior.draws:,} draws in {prior.file}'}"
     if context is not None:
-        yield (
-            "context",
-            f"{context.name} ({context.width},){'' if context.rows is None else f', {len(context.rows):,} classes'}",
-        )
+        yield "context", f"{context.name} ({context.width},){'' if context.count is None else f', {context.count:,} classes'}"
     classes = (context.classes if context else ()) or data.classes
     if classes:
         yield "classes", short(", ".join(classes), 300)

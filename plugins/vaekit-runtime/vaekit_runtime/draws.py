@@ -1,16 +1,16 @@
 """Codes from the prior: of a standard normal one drawn here, of others out of those that the export drew."""
 
 import math
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit_runtime.arrays import Array
+from vaekit_runtime.arrays import Array, is_whole
 from vaekit_runtime.errors import InputError, ModelError, short
-from vaekit_runtime.labels import Labels
+from vaekit_runtime.labels import Labels, is_context
 from vaekit_runtime.metadata import Metadata
 
 Numbers = NDArray[np.int64]
@@ -30,7 +30,7 @@ class Draws:
 
     def __init__(self, metadata: Metadata, folder: Path, labels: Labels) -> None:
         self.prior, self.shape, self.labels = metadata.prior, metadata.latent.shape, labels
-        told = labels.context is not None and labels.rows is None  # c of which nobody knows the draws
+        told = labels.context is not None and labels.count is None  # c of which nobody knows the draws
         self.file = None if self.prior.file is None or told else _File(folder / self.prior.file, metadata, labels)
 
     def __call__(self, n: int, y: Any, temperature: float, seed: int | None) -> tuple[Array, Array | None]:
@@ -39,14 +39,16 @@ class Draws:
         Raises:
             InputError: for no n, a y that the model does not take, or a temperature that the prior has not.
         """
-        if not _is_whole(n) or n < 1:
+        if not is_whole(n) or n < 1:
             raise InputError(f"n is {short(n)}: ask for at least one sample")
-        if seed is not None and (not _is_whole(seed) or seed < 0):
+        if seed is not None and (not is_whole(seed) or seed < 0):
             raise InputError(f"seed is {short(seed)}: it is a whole number, 0 or more")
         if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
             raise InputError(f"temperature is {short(temperature)}: it is a finite number, 0 or more")
         if temperature != 1.0 and not self.prior.standard:
             raise InputError(f"prior {self.prior.name!r} is not standard normal: it has no temperature here; leave it at 1")
+        if self.file is not None and self.file.classes is not None and is_context(y):
+            raise InputError(f"prior {self.prior.name!r} was drawn for classes: give y as a number or a name, not c")
         random = np.random.Generator(np.random.PCG64(seed))
         if y is None and self.labels.context is not None:
             y = self.labels.drawn(n, random)
@@ -68,11 +70,12 @@ class _File:
             raise ModelError(f"{path} holds no finite z: export the model anew")
         self.path, self.z = path, held["z"]
         self.classes: list[Numbers] | None = None
-        if labels.rows is None:
+        if labels.count is None:
             return
-        if "y" not in held or set(np.unique(held["y"])) != set(range(len(labels.rows))):
-            raise ModelError(f"{path} holds no draws for each of the {len(labels.rows)} classes: export the model anew")
-        self.classes = [np.flatnonzero(held["y"] == number) for number in range(len(labels.rows))]
+        if "y" not in held or not np.array_equal(np.unique(held["y"]), np.arange(labels.count)):
+            raise ModelError(f"{path} holds no draws for each of the {labels.count} classes: export the model anew")
+        order, ends = np.argsort(held["y"], kind="stable"), np.cumsum(np.bincount(held["y"]))
+        self.classes = np.split(order, ends[:-1])
 
     def take(self, n: int, numbers: Numbers | None, random: np.random.Generator) -> Array:
         """n codes, of these classes where there are any; none twice before all were taken."""
@@ -83,10 +86,6 @@ class _File:
             wanted = np.flatnonzero(numbers == number)
             places[wanted] = _shuffled(self.classes[number], len(wanted), random)
         return self.z[places]
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _shuffled(places: Numbers, n: int, random: np.random.Generator) -> Numbers:

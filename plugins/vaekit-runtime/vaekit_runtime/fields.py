@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from vaekit_runtime.errors import short
 
 Shape = tuple[int, ...]
 Range = tuple[float | None, float | None]
+Rows = tuple[tuple[float, ...], ...] | Literal["one-hot"]
 
 _LONGEST, _LARGEST = 65_536, 2**28  # of one axis, and of one example
 
@@ -100,10 +101,13 @@ class Fields:
             raise self._wrong(key, "the least and the greatest value, or null", value)
         return _float(ends[0]), _float(ends[1])
 
-    def rows(self, key: str, width: int) -> tuple[tuple[float, ...], ...] | None:
-        """A list of lists of so many numbers, or null."""
-        if self.any(key) is None:
+    def rows(self, key: str, width: int) -> Rows | None:
+        """A list of lists of so many numbers, the word `one-hot` for those of the unit matrix, or null."""
+        value = self.any(key)
+        if value is None:
             return None
+        if value == "one-hot":
+            return "one-hot"
         rows = self._list(key, 10_000)
         for row in rows:
             if not isinstance(row, list) or len(row) != width or not all(map(_is_number, row)):

@@ -39,15 +39,17 @@ def load(path: Path, parts: Sequence[str] | None = None) -> dict[str, File]:
 
     Raises:
         ModelError: where they are missing, cannot be trusted, or are not of one model.
-        InputError: where one of `parts` is not there.
+        InputError: where one of `parts` is not there, or there are none of that name.
     """
+    if parts is not None and (not parts or any(part not in PARTS for part in parts)):
+        raise InputError(f"parts is {short(parts)}: name encode or decode in a list, or leave it out")
     if not path.exists():
         raise ModelError(f"there is no file or folder {path}: give a folder that vaekit export wrote, or an .onnx file of it")
     if not path.is_dir():
         file = _file(path)
         files = {str(file.metadata.part): file}
     else:
-        files = {part: _file(path / f"{part}.onnx") for part in _there(path) if parts is None or part in parts}
+        files = {part: _file(path / f"{part}.onnx") for part in _found(path) if parts is None or part in parts}
         for part, file in files.items():
             if file.metadata.part != part:
                 raise ModelError(f"{file.path} says that its part is {file.metadata.part}: its name must be that of its part")
@@ -78,14 +80,18 @@ def read(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
-def _there(folder: Path) -> list[str]:
-    there = [part for part in PARTS if (folder / f"{part}.onnx").exists()]
-    if there:
-        return there
-    names = {path.name for path in folder.iterdir()}
-    if names & {"encode.pt2", "decode.pt2"}:
+def there(folder: Path, kind: str = "onnx") -> tuple[str, ...]:
+    """The parts of which a folder holds a file of this kind, `onnx` or `pt2`, by their names."""
+    return tuple(part for part in PARTS if (folder / f"{part}.{kind}").exists())
+
+
+def _found(folder: Path) -> tuple[str, ...]:
+    found = there(folder)
+    if found:
+        return found
+    if there(folder, "pt2"):
         raise ModelError(f"{folder} holds programs of torch.export: export the model with --format onnx")
-    if names & {"config.json", "model"}:
+    if any((folder / name).exists() for name in ("config.json", "model")):
         raise ModelError(f"{folder} is a model, not an exported one: vaekit export {folder} --format onnx --output exported")
     raise ModelError(f"{folder} holds neither encode.onnx nor decode.onnx: give a folder that vaekit export wrote")
 

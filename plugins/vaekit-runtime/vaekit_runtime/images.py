@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vaekit_runtime.arrays import Array
 from vaekit_runtime.errors import DataError, InputError, short
@@ -69,8 +69,14 @@ def _read(given: str | Path | bytes | Image.Image, channels: int, most_pixels: i
             return _decoded(opened, channels, most_pixels, name)
     except DataError:
         raise
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{name} is no picture of a kind that is read here, or is damaged: give one of {', '.join(FORMATS)}"
+        ) from None
     except Exception as error:  # the decoders of many formats raise whatever they stumble over
-        raise DataError(f"{name} is not a readable picture: {short(error or type(error).__name__, 200)}") from None
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"{name} cannot be read: {error.strerror}") from None
+        raise DataError(f"{name} is not a readable picture: {short(str(error) or type(error).__name__, 200)}") from None
 
 
 def _decoded(opened: Image.Image, channels: int, most_pixels: int, name: str) -> Pixels:

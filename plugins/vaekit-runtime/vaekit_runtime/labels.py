@@ -21,7 +21,8 @@ class Labels:
     def __init__(self, metadata: Metadata) -> None:
         self.context = metadata.context
         rows = self.context.rows if self.context else None
-        self.rows = None if rows is None else np.array(rows, np.float32)
+        self._rows = None if rows is None or rows == "one-hot" else np.array(rows, np.float32)
+        self.count = self.context.count if self.context else None
         self.classes = self.context.classes if self.context and self.context.classes else metadata.data.classes
 
     def context_of(self, y: Any, n: int) -> Array | None:
@@ -38,9 +39,12 @@ class Labels:
             if y is not None:
                 raise InputError("this model is not conditional: it takes no y")
             return None
-        if _is_context(y) or self.rows is None:
+        if is_context(y) or self.count is None:
             return self._given(y, n)
-        return np.ascontiguousarray(self.rows[self.numbers(y, n)])
+        numbers = self.numbers(y, n)
+        if self._rows is not None:
+            return np.ascontiguousarray(self._rows[numbers])
+        return np.asarray(numbers[:, None] == np.arange(self.count), np.float32)
 
     def numbers(self, y: Any, n: int) -> NDArray[np.int64]:
         """The class numbers (n,) of y."""
@@ -55,9 +59,9 @@ class Labels:
 
     def drawn(self, n: int, random: np.random.Generator) -> NDArray[np.int64]:
         """Class numbers (n,), all classes as probable."""
-        if self.rows is None:
+        if self.count is None:
             raise InputError(self._wanted("none was given"))
-        return random.integers(len(self.rows), size=n)
+        return random.integers(self.count, size=n)
 
     def _given(self, y: Any, n: int) -> Array:
         assert self.context is not None
@@ -69,7 +73,7 @@ class Labels:
         return np.ascontiguousarray(np.broadcast_to(c, (n, self.context.width)))
 
     def _number(self, label: Any) -> int:
-        assert self.rows is not None
+        assert self.count is not None
         if isinstance(label, np.generic):
             label = label.item()
         if isinstance(label, str):
@@ -77,20 +81,21 @@ class Labels:
                 label = self.classes.index(label)
             elif label.isdecimal() and len(label) < 10:
                 label = int(label)
-        if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(self.rows):
+        if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < self.count:
             return label
         raise InputError(self._wanted(f"there is no {repr(label)[:80]}"))
 
     def _wanted(self, wrong: str) -> str:
         assert self.context is not None
-        if self.rows is None:
+        if self.count is None:
             return f"this model is conditional on {self.context.name}: {wrong}; give c, floats (N, {self.context.width})"
-        names, count = self.classes, len(self.rows)
+        names, count = self.classes, self.count
         named = f" ({', '.join(names[:12])}{', …' if count > 12 else ''})" if len(names) == count else ""
         return (
             f"this model is conditional on one of {count} classes{named}: {wrong}; give y as a number below {count} or a name"
         )
 
 
-def _is_context(y: Any) -> bool:
+def is_context(y: Any) -> bool:
+    """Whether y is c itself, floats (N, width)."""
     return hasattr(y, "__array__") and np.ndim(y) == 2 and np.asarray(y).dtype.kind == "f"

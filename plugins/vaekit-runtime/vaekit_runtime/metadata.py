@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vaekit_runtime import strictjson
-from vaekit_runtime.fields import Fields, Range, Shape
+from vaekit_runtime.fields import Fields, Range, Rows, Shape
 
 FORMAT = 1
 """The newest version of the format that is read."""
@@ -93,13 +93,18 @@ class Context:
         name: of the context.
         width: of c.
         classes: the names of the classes that y is one of; may be empty.
-        rows: c for each class; None where y is no class.
+        rows: c for each class, `one-hot` where they are the rows of the unit matrix; None where y is no class.
     """
 
     name: str
     width: int
     classes: tuple[str, ...]
-    rows: tuple[tuple[float, ...], ...] | None
+    rows: Rows | None
+
+    @property
+    def count(self) -> int | None:
+        """How many classes there are; None where y is no class."""
+        return None if self.rows is None else self.width if self.rows == "one-hot" else len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -233,8 +238,9 @@ def _context(fields: Fields) -> Context | None:
     inner = fields.inner("context")
     width = inner.whole("width", 1, 65_536)
     context = Context(inner.text("name"), width, inner.texts("classes"), inner.rows("rows", width))
-    if context.rows is not None and (not context.rows or len(context.classes) not in (0, len(context.rows))):
-        raise ValueError(f"context.rows are {len(context.rows)}, and context.classes {len(context.classes)}")
+    named = len(context.classes) or (0 if context.rows == "one-hot" else context.count)
+    if context.count is not None and not 0 < context.count == named:
+        raise ValueError(f"context.rows are {context.count}, and context.classes {len(context.classes)}")
     return context
 
 

@@ -14,11 +14,13 @@ KEY = "vaekit"
 """The name of the metadata property."""
 
 _DEEPEST = 32
-_METADATA, _EXTERNAL, _WHERE = 14, 13, 14  # ModelProto.metadata_props, TensorProto.external_data and .data_location
+_MOST_FIELDS = 10**6  # of which large models have thousands
+_GRAPH, _METADATA = 7, 14  # ModelProto.graph and .metadata_props
+_EXTERNAL, _WHERE = 13, 14  # TensorProto.external_data and .data_location
 _INNER: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 25: "function"},
+    "model": {_GRAPH: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node"},
+    "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
@@ -33,14 +35,16 @@ def metadata(data: bytes) -> bytes | None:
     Raises:
         ValueError: where the bytes are no ONNX file.
     """
-    view, found, graph = memoryview(data), None, False
-    for number, value in _fields(view):
-        graph |= number == 7 and isinstance(value, memoryview)
+    budget, found, graphs = _budget(), None, 0
+    for number, value in _fields(memoryview(data), budget):
+        graphs += number == _GRAPH
+        if graphs > 1:
+            raise ValueError("it holds more than one graph")
         if number == _METADATA and isinstance(value, memoryview):
-            pair = dict(_fields(value))
+            pair = dict(_fields(value, budget))
             if _held(pair.get(1)) == KEY.encode():
                 found = bytes(_held(pair.get(2)))
-    if not graph:
+    if not graphs:
         raise ValueError("it holds no graph")
     return found
 
@@ -51,17 +55,17 @@ def reaches_out(data: bytes) -> bool:
     Raises:
         ValueError: where the bytes are no ONNX file.
     """
-    return _reaches_out(memoryview(data), "model", 0)
+    return _reaches_out(memoryview(data), "model", 0, _budget())
 
 
-def _reaches_out(view: memoryview, message: str, depth: int) -> bool:
+def _reaches_out(view: memoryview, message: str, depth: int, budget: Iterator[int]) -> bool:
     if depth > _DEEPEST:
         raise ValueError("it is nested too deeply")
     inner = _INNER[message]
-    for number, value in _fields(view):
+    for number, value in _fields(view, budget):
         if message == "tensor" and (number == _EXTERNAL or (number == _WHERE and value != 0)):
             return True
-        if number in inner and _reaches_out(_held(value), inner[number], depth + 1):
+        if number in inner and _reaches_out(_held(value), inner[number], depth + 1, budget):
             return True
     return False
 
@@ -72,11 +76,20 @@ def _held(value: object) -> memoryview:
     return value
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def _budget() -> Iterator[int]:
+    """What each field of a file takes one of, so that looking at it ends."""
+    return iter(range(_MOST_FIELDS))
+
+
+def _fields(view: memoryview, budget: Iterator[int]) -> Iterator[tuple[int, int | memoryview]]:
     """The fields of a message: their numbers, and varints as integers or the bytes of all else."""
     place, end = 0, len(view)
     while place < end:
+        if next(budget, None) is None:
+            raise ValueError(f"it has more than {_MOST_FIELDS:,} fields")
         key, place = _varint(view, place)
+        if key >= 2**32:  # whose upper bits other readers drop
+            raise ValueError("a field has no number that there can be")
         number, kind = key >> 3, key & 7
         if kind == 0:
             value, place = _varint(view, place)

@@ -8,7 +8,7 @@ import numpy as np
 
 from vaekit_runtime import writing
 from vaekit_runtime.errors import InputError
-from vaekit_runtime.files import PARTS
+from vaekit_runtime.files import PARTS, there
 from vaekit_runtime.metadata import PRIOR
 from vaekit_runtime.predictor import Predictor
 from vaekit_runtime.reading import Batches
@@ -48,7 +48,7 @@ def run(
         PredictError: saying what is wrong; nothing is written then.
     """
     predictor = None if exported.is_dir() else Predictor(exported, threads)
-    what = what or _sensible(_there(exported) if predictor is None else predictor.parts, inputs)
+    what = what or _sensible(there(exported) if predictor is None else predictor.parts, inputs)
     _check(what, inputs, sampling)
     predictor = predictor or Predictor(exported, threads, NEEDS[what])
     n, seed = sampling.n or 64, sampling.seed or 0
@@ -68,11 +68,6 @@ def run(
         pairs = [(x, predictor.reconstruct(x, label)) for x in batches]
         below = np.concatenate([after for _, after in pairs])
         writing.images(target, below, above=np.concatenate([before for before, _ in pairs]))
-
-
-def _there(exported: Path) -> tuple[str, ...]:
-    """The parts that a folder seems to hold."""
-    return tuple(part for part in PARTS if (exported / f"{part}.onnx").exists())
 
 
 def _files(exported: Path) -> list[Path]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaekit_runtime.arrays import Array, batch
+from vaekit_runtime.arrays import Array, batch, is_whole
 from vaekit_runtime.draws import Draws
 from vaekit_runtime.engine import Engine
-from vaekit_runtime.errors import InputError
+from vaekit_runtime.errors import InputError, short
 from vaekit_runtime.files import load
 from vaekit_runtime.labels import Labels
 from vaekit_runtime.metadata import Metadata
@@ -32,12 +32,12 @@ class Predictor:
 
     Raises:
         ModelError: where the files are missing, damaged, not of vaekit, of a newer format, or of different models.
-        InputError: where there is no such part, or no such number of threads.
+        InputError: where there is no such part, or there cannot be so many threads.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None, parts: Sequence[str] | None = None) -> None:
-        if threads is not None and not 1 <= threads <= 1024:
-            raise InputError(f"threads is {threads}: 1 or more, at most 1024")
+        if threads is not None and (not is_whole(threads) or not 1 <= threads <= 1024):
+            raise InputError(f"threads is {short(repr(threads))}: a whole number from 1 to 1024")
         self.path = Path(path)
         files = load(self.path, parts)
         self.described = {part: file.metadata for part, file in files.items()}

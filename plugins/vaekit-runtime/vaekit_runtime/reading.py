@@ -71,6 +71,6 @@ def _read(path: Path, name: str) -> Array:
                 return array
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or short(error)}") from None
-    except Exception as error:  # readers of archives raise whatever they stumble over
-        raise DataError(f"{path} is no array that can be read: {short(error, 200)}") from None
+    except Exception:  # readers of archives raise whatever they stumble over, and advise to unpickle
+        raise DataError(f"{path} is no .npy or .npz array of numbers: write it with numpy.save") from None
     raise InputError(f"{path} holds {short(', '.join(names))}: name the one to read {name}")

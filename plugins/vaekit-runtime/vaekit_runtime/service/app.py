@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vaekit_runtime.errors import DataError, InputError, short
+from vaekit_runtime.pictures import drawable
 from vaekit_runtime.service import answering, reading
 from vaekit_runtime.service.batching import Batcher
 from vaekit_runtime.service.describing import TEXT, Description
@@ -45,7 +46,7 @@ class Service:
         self.limits = limits
         self.batcher = Batcher(limits)
         self._bodies = Bodies(model, limits)
-        self._answers = (JSON, NPY, answering.PNG) if _drawable(model.served.data_shape) else (JSON, NPY)
+        self._answers = (JSON, NPY, answering.PNG) if drawable(model.served.data_shape) else (JSON, NPY)
         self._pictures = PICTURES if len(model.served.data_shape) == 3 else ()
         self._decoding = ThreadPoolExecutor(1, "pictures")
         self.api = self._routes()
@@ -58,9 +59,13 @@ class Service:
     def _routes(self) -> FastAPI:
         api = FastAPI(**TEXT, docs_url=None, redoc_url=None, redirect_slashes=False, exception_handlers=_HANDLERS)
         described = Description(self.model, self.limits, self._bodies, (JSON, NPY, *self._pictures), self._answers)
-        api.get("/", **described.about)(self.about)
-        api.get("/health", **described.health)(self.health)
-        api.get("/metrics", **described.metrics)(self.metrics)
+        for path, said, answer in (
+            ("/", described.about, self.about),
+            ("/health", described.health, self.health),
+            ("/metrics", described.metrics, self.metrics),
+        ):
+            api.get(path, **said)(answer)
+            api.head(path, include_in_schema=False)(answer)
         parts = self.model.served.parts
         if "encode" in parts:
             api.post("/encode", **described.encode)(self.encode)
@@ -126,7 +131,7 @@ class Service:
         reading.content_type(request, (JSON,))
         asked = reading.document(await request.body(), self._bodies.sample)
         self._make_room(request, asked.n)
-        y = None if getattr(asked, "y", None) is None else self._context(asked.y, asked.n)
+        y = _given(getattr(asked, "y", None))
         return self._examples(form, await self._computed(self._drawn(asked.n, y, asked.temperature, asked.seed)))
 
     async def _given(self, request: Request, schema: type[BaseModel], name: str) -> tuple[Array, NDArray[Any] | None]:
@@ -143,7 +148,7 @@ class Service:
         else:
             asked = Asked(await self._picture(body), reading.labels(request))
         self._make_room(request, len(asked.values) - 1)
-        return asked.values, self._context(asked.y, len(asked.values))
+        return asked.values, self.model.served.context(_given(asked.y), len(asked.values))
 
     async def _picture(self, body: bytes) -> Array:
         """A picture as the model sees it; one is decoded at a time, since they may be large."""
@@ -152,13 +157,6 @@ class Service:
 
     def _make_room(self, request: Request, n: int) -> None:
         request.state.until_sent.enter_context(self.batcher.room(n))
-
-    def _context(self, y: Any, n: int) -> NDArray[Any] | None:
-        vectors = isinstance(y, list) and bool(y) and isinstance(y[0], list)
-        try:
-            return self.model.served.context(np.asarray(y, np.float32) if vectors else y, n)
-        except ValueError:
-            raise InputError("y has rows of several lengths: give one vector an example, all of one width") from None
 
     async def _encoded(self, x: Array, c: NDArray[Any] | None) -> Array:
         return await self.batcher.joined("encode", self.model.served.encode, x, c)
@@ -187,9 +185,15 @@ class Service:
 _MOST_PIXELS = 2**24
 
 
-def _drawable(shape: tuple[int, ...]) -> bool:
-    """Whether data of this shape can be shown: images, and sequences as grey images."""
-    return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))
+def _given(y: Any) -> Any:
+    """y as a model takes it: classes as they are, a list of contexts as one array."""
+    if not (isinstance(y, list) and y and isinstance(y[0], list)):
+        return y
+    try:
+        with np.errstate(over="ignore"):  # what is too large is refused as not finite
+            return np.asarray(y, np.float32)
+    except ValueError:
+        raise InputError("y has rows of several lengths: give one vector an example, all of one width") from None
 
 
 def _listed(api: FastAPI) -> list[str]:

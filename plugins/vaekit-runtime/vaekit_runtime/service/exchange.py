@@ -33,18 +33,20 @@ class Exchange:
     Args:
         receive, send: of ASGI.
         limits: on a body, and on the time that it and each piece of an answer take.
+        last: says whether the connection is closed after the answer.
 
     Attributes:
         status: of the answer; GONE before there is one.
         whole: whether all of the answer was sent.
     """
 
-    def __init__(self, receive: Receive, send: Send, limits: Limits) -> None:
+    def __init__(self, receive: Receive, send: Send, limits: Limits, last: Callable[[], bool]) -> None:
         self.status = GONE
         self.whole = False
         self._receive = receive
         self._send = send
         self._limits = limits
+        self._last = last
         self._unread = False
 
     async def read(self, scope: Scope, claim: Callable[[int], None]) -> bytes:
@@ -86,7 +88,7 @@ class Exchange:
         """
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            closing = [(b"connection", b"close")] if self._unread else []
+            closing = [(b"connection", b"close")] if self._unread or self._last() else []
             await self._send({**message, "headers": [*message.get("headers", []), *HEADERS, *closing]})
             return
         body, more = message.get("body", b""), message.get("more_body", False)

@@ -46,7 +46,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        exchange = Exchange(receive, send, self._limits)
+        exchange = Exchange(receive, send, self._limits, lambda: self.draining)
         self.at_once += 1
         try:
             await self._answered(scope, exchange)

@@ -134,7 +134,7 @@ def _refusal(error: ValidationError, schema: type[BaseModel]) -> Refused:
     if kind == "extra_forbidden":
         return Refused(422, f"there is no {short(repr(place[0]))}: {there} is taken")
     if place[0] == "y":
-        return Refused(422, "y is neither a class number or name, nor a list of one for each example, nor a list of contexts")
+        return Refused(422, f"y is not what it must be: {schema.model_fields['y'].description}")
     if (kind == "too_long" and len(place) == 1) or (kind == "less_than_equal" and place == ["n"]):
         return Refused(413, f"{place[0]} has too many examples ({said}): ask for them in parts")
     return Refused(422, f"{'.'.join(place)}: {said}; {place[0]} is: {schema.model_fields[place[0]].description}")

@@ -56,7 +56,7 @@ class Bodies:
 
     def __init__(self, model: Model, limits: Limits) -> None:
         served, most = model.served, limits.max_examples
-        told = _label_fields(served.classes) if served.conditional else {}
+        told = _label_fields(served.classes, model.contexts) if served.conditional else {}
         x = (
             _batch(served.data_shape, most),
             Field(description=f"Examples{_in(model.units)}, (N, {_text(served.data_shape)})."),
@@ -107,10 +107,13 @@ def _batch(shape: tuple[int, ...], most: int) -> Any:
     return Annotated[list[inner], Field(min_length=1, max_length=most, fail_fast=True)]
 
 
-def _label_fields(classes: tuple[str, ...]) -> dict[str, Any]:
+def _label_fields(classes: tuple[str, ...], contexts: bool) -> dict[str, Any]:
     there = f"; there are {', '.join(classes[:20])}{', …' if len(classes) > 20 else ''}" if classes else ""
-    kinds = _Label | Annotated[list[_Label], Field(fail_fast=True)] | Annotated[list[_Vector], Field(fail_fast=True)] | None
-    said = f"A class number or name, one for all or one each{there}. Or the contexts themselves, (N, width)."
+    kinds: Any = _Label | Annotated[list[_Label], Field(fail_fast=True)] | None
+    said = f"A class number or name, one for all or one each{there}."
+    if contexts:
+        kinds |= Annotated[list[_Vector], Field(fail_fast=True)]
+        said += " Or the contexts themselves, (N, width)."
     return {"y": (kinds, Field(default=None, description=said))}
 
 

@@ -71,6 +71,7 @@ class Model:
         versions: of the packages that compute it.
         range: the values that are black and white in its images.
         units: of the values of its data.
+        contexts: whether a y may be contexts themselves, (N, width), rather than classes.
     """
 
     served: Served
@@ -78,3 +79,4 @@ class Model:
     versions: dict[str, str] = field(default_factory=dict)
     range: tuple[float, float] = (0.0, 1.0)
     units: str = ""
+    contexts: bool = True

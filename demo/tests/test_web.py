@@ -96,6 +96,7 @@ def test_a_light_page_has_the_codes_of_the_test_set_and_pictures_of_the_plane(li
     torch.testing.assert_close(torch.from_numpy(array("z", "<f4").copy()).view(-1, 2), plane.model.encode(x))
     assert array("y", "<u2").tolist() == y.tolist()
     assert "pictures" not in found["arrays"]
+    assert "inputs" in found["info"]["lacks"]
     grid = found["sprite"]
     atlas = np.asarray(Image.open(io.BytesIO(base64.b64decode(grid["files"][0]))).convert("L"), dtype=float)
     side, height = grid["side"], grid["picture"]["h"]
@@ -135,7 +136,7 @@ def test_a_sprite_has_as_many_pictures_as_there_is_room_for(plane: Shown, monkey
 def test_models_that_a_page_cannot_show(deep: Shown, untrained: Callable[..., VAE], tmp_path: Path) -> None:
     deep.model.save(tmp_path / "deep")
     (tmp_path / "page").mkdir()
-    with pytest.raises(ConfigError, match=r"6 dimensions.*leave --light away"):
+    with pytest.raises(ConfigError, match=r"codes in a plane; this model's have 6 dimensions: leave --light away"):
         write(deep.model, str(tmp_path / "deep"), tmp_path / "page", light=True)
     assert not list((tmp_path / "page").iterdir())
     assert not possible(deep)
@@ -187,5 +188,7 @@ def test_an_npm_that_fetches_nothing_or_something_else(nothing_kept: Path, does:
 
 def test_the_explorer_of_the_documentation_is_what_is_written_now() -> None:
     text = EXPLORER.read_text(encoding="utf-8")
-    assert page(content_of(text), {}) == text, "docs/explorer/index.html is of older scripts: docs/export.md says how it is made"
+    assert page(content_of(text), {}) == text, (
+        "docs/explorer/index.html is of older scripts: docs/export.md says how it is made"
+    )
     assert len(text) < 420_000

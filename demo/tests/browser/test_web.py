@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +34,19 @@ def _trained(classes: tuple[str, ...] | None = None, **parts: Any) -> tuple[VAE,
     return model.eval(), data
 
 
+_PLAIN = """reply => {
+  const plain = (value) => value?.bytes ? {...value, bytes: undefined, data: vaekit.base64(value.bytes)} : value;
+  return plain(Object.fromEntries(Object.entries(plain(reply)).map(([key, value]) => [key, plain(value)])));
+}"""
+
+
 class Opened:
     """A page of a model, opened from disk without a network; what goes wrong there, and what it asks for, is noted."""
 
-    def __init__(self, chromium: Any, file: Path, shown: Shown, **looks: Any) -> None:
+    def __init__(self, chromium: Any, file: Path, shown: Shown, script: str = "", **looks: Any) -> None:
         self.shown, self.troubles = shown, list[str]()
         self.context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": True, **looks})
+        self.context.add_init_script(script)
         self.page = self.context.new_page()
         self.page.set_default_timeout(15_000)
         self.page.on("console", lambda said: self._note(said.type == "error", said.text))
@@ -53,21 +61,12 @@ class Opened:
 
     def call(self, name: str, **request: Any) -> dict[str, Any]:
         """What the page answers itself; pictures come as they are, (n, h, w, c)."""
-        reply = self.page.evaluate(
-            """async ([name, request]) => {
-              const reply = await vaekit.site.server[name](request);
-              const plain = (value) => value?.bytes ? {...value, bytes: undefined, data: vaekit.base64(value.bytes)} : value;
-              return plain(Object.fromEntries(Object.entries(plain(reply)).map(([key, value]) => [key, plain(value)])));
-            }""",
-            [name, request],
-        )
-        assert "error" not in reply, reply["error"]
-        return {key: _pictures(value) for key, value in reply.items()} | ({"": _pictures(reply)} if "data" in reply else {})
+        asks = f"async ([name, request]) => ({_PLAIN})(await vaekit.site.server[name](request))"
+        return _arrays(self.page.evaluate(asks, [name, request]))
 
     def asked(self, name: str, **request: Any) -> dict[str, Any]:
         """What the demo answers."""
-        reply = answer(Gallery([self.shown]), name, {"model": self.shown.key, **request})
-        return {key: _pictures(value) for key, value in reply.items()} | ({"": _pictures(reply)} if "data" in reply else {})
+        return _arrays(answer(Gallery([self.shown]), name, {"model": self.shown.key, **request}))
 
     def place(self) -> list[float]:
         """The code that the cursor is at."""
@@ -105,6 +104,11 @@ class Opened:
         raise AssertionError("it is not so")
 
 
+def _arrays(reply: dict[str, Any]) -> dict[str, Any]:
+    assert "error" not in reply, reply["error"]
+    return {key: _pictures(value) for key, value in reply.items()} | ({"": _pictures(reply)} if "data" in reply else {})
+
+
 def _pictures(value: Any) -> Any:
     if not isinstance(value, dict) or "data" not in value:
         return value
@@ -135,10 +139,15 @@ def opening(chromium: Any) -> Iterator[Callable[..., Opened]]:
 
 
 @pytest.fixture(scope="module")
-def light(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shown]:
+def two() -> Shown:
+    """A model of two dimensions."""
     model, data = _trained(latent={"features": 2})
-    file = _written(model, tmp_path_factory.mktemp("light"), light=True)
-    return file, Shown("model", "digits", model, lambda: data.test)
+    return Shown("model", "digits", model, lambda: data.test)
+
+
+@pytest.fixture(scope="module")
+def light(two: Shown, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shown]:
+    return _written(two.model, tmp_path_factory.mktemp("light"), light=True), two
 
 
 def test_a_light_page_follows_hand_and_keys(light: tuple[Path, Shown], opening: Callable[..., Opened]) -> None:
@@ -160,21 +169,76 @@ def test_a_light_page_follows_hand_and_keys(light: tuple[Path, Shown], opening: 
     assert moved[0] < dragged[0] - 0.01
     assert moved[1] == pytest.approx(dragged[1])
     page.shows(canvas, model.decode([moved]), 4)
+    stage.press("Enter")  # takes the nearest example, of which the page knows the code alone
+    named = page.page.get_by_text(re.compile(r"^test \d+ · class \d$")).and_(page.page.locator("figcaption"))
+    named.wait_for()
+    page.page.get_by_role("button", name="Forget it").click()
+    named.wait_for(state="hidden")
     slider = page.page.get_by_role("slider", name="z1")
     slider.focus()
     page.page.keyboard.press("End")
     page.shows(canvas, model.decode([page.place()]), 4)
     assert page.place()[1] == pytest.approx(float(slider.get_attribute("max")), abs=1e-2)
     samples = page.tab("Samples").get_by_label("64 samples")
+    before = page.place()
     samples.focus()
     page.page.keyboard.press("ArrowRight")
     page.page.keyboard.press("Enter")
-    assert page.place() != moved
+    page.eventually(lambda: page.place() != before)
     panel = page.tab("Interpolate")
     panel.get_by_role("button", name="Play").click()
     slider = panel.get_by_role("slider", name="t, from A")
     page.eventually(lambda: int(slider.input_value()) > 5)
     assert page.page.get_by_role("tab", name="Draw").count() == 0
+
+
+def test_codes_of_a_light_page_are_those_that_it_has_pictures_of(
+    light: tuple[Path, Shown], opening: Callable[..., Opened]
+) -> None:
+    page = opening(*light)
+    lows, highs = np.array(page.page.evaluate("vaekit.site.content.info.latent.bounds")).T
+    drawn = page.call("samples", n=400, seed=5, temperature=2, y=None, source="prior")
+    ends = {"a": {"code": highs.tolist()}, "b": {"code": lows.tolist()}, "c": {"code": [0.1, 0.2]}}
+    added = page.call("arithmetic", **ends, y=None, amount=1)
+    assert added["z"] == pytest.approx(highs)
+    for reply, codes, at in ((drawn, drawn["z"], 0), (added, [added["z"]], 3)):
+        assert np.any((codes == lows) | (codes == highs))  # there is something to keep in
+        assert np.all((codes >= lows) & (codes <= highs))
+        for k in (0, len(codes) - 1):
+            assert np.array_equal(page.call("decode", z=codes[k], y=None)[""][0], reply["pictures"][at + k])
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shown]:
+    """A light page of a model that is told a class."""
+    model, data = _trained(latent={"features": 2}, context={"name": "labels"})
+    file = _written(model, tmp_path_factory.mktemp("told"), light=True)
+    return file, Shown("model", "digits", model, lambda: data.test)
+
+
+def test_a_light_page_goes_from_class_to_class_without_a_jump(told: tuple[Path, Shown], opening: Callable[..., Opened]) -> None:
+    page = opening(*told)
+    y = told[1].examples(torch.arange(50))[1].tolist()
+    labels = y[0], next(label for label in y if label != y[0])
+    a, b = ({"test": y.index(label)} for label in labels)
+    way = page.call("interpolate", a=a, b=b, y=None, frames=9)
+    for k, z in enumerate(way["z"]):
+        ends = [page.call("decode", z=z, y=label)[""][0] for label in labels]
+        assert np.abs(way["pictures"][k] - (ends[0] + k / 8 * (ends[1] - ends[0]))).max() <= 1
+
+
+def test_draws_of_a_prior_come_again_once_all_have_come(told: tuple[Path, Shown], opening: Callable[..., Opened]) -> None:
+    page = opening(*told)
+    page.page.evaluate(
+        """async () => Object.assign(await vaekit.site.arrays(), {
+          draws: Float32Array.from([0, 0, 1, 0, 0, 1, 1, 1, 0, -1, -1, 0]),
+          draws_y: Uint16Array.from([2, 2, 7, 2, 2, 7]),
+        })"""
+    )
+    for y, count in ((2, 4), (7, 2), (5, 6)):  # of class 5 there is none: any will do
+        z = [tuple(code) for code in page.call("samples", n=2 * count, seed=3, temperature=1, y=y, source="prior")["z"]]
+        assert len({*z[:count]}) == count
+        assert {*z[:count]} == {*z[count:]}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -316,3 +380,87 @@ def test_names_of_strangers_are_text_and_frames_are_quick(whole: Opened) -> None
         }"""
     )
     assert took < 5
+
+
+_HELD = """
+const instantiate = WebAssembly.instantiate;
+const held = new Promise((go) => (window.release = go));
+WebAssembly.instantiate = async (...given) => {
+  await held;
+  return instantiate(...given);
+};
+"""
+_KEPT = """() => {
+  window.last = {};
+  const { server } = vaekit.site;
+  for (const [name, answer] of Object.entries(server)) {
+    server[name] = async (request) => {
+      const reply = await answer(request);
+      window.last[name] = { request, reply };
+      return reply;
+    };
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def sharp(two: Shown, tmp_path_factory: pytest.TempPathFactory, package: Path | None) -> tuple[Path, Shown]:
+    """A page that has a few pictures that were decoded beforehand, then the model, and 100 of the examples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaekit_demo.web.contents._MOST", 100)
+        patch.setattr("vaekit_demo.web._FEW", (4,))
+        return _written(two.model, tmp_path_factory.mktemp("sharp"), runtime=package), two
+
+
+def test_what_was_blended_is_decoded_once_the_model_is_there(sharp: tuple[Path, Shown], opening: Callable[..., Opened]) -> None:
+    page, model = opening(*sharp, script=_HELD), sharp[1].model
+    page.page.evaluate(_KEPT)
+
+    def off(name: str) -> float:
+        """Shades by which the last answer of a kind differs from what the model decodes its codes to."""
+        request, reply = page.page.evaluate(f"name => [last[name].request, ({_PLAIN})(last[name].reply)]", name)
+        found = _arrays(reply)
+        if name in ("manifold", "strips"):
+            return float(np.abs(found["pictures"] - page.asked(name, **request)["pictures"]).max())
+        z, pictures = {
+            "decode": lambda: ([request["z"]], found[""]),
+            "arithmetic": lambda: ([found["z"]], found["pictures"][3:]),
+        }.get(name, lambda: (found["z"], found["pictures"]))()
+        return float(np.abs(pictures[..., 0] - model.decode(z)[:, 0].numpy() * 255).max())
+
+    kinds = {"decode", "strips", "samples", "interpolate", "arithmetic"}
+    for tab in ("Samples", "Interpolate", "Explore"):
+        page.tab(tab)
+    page.eventually(lambda: kinds <= set(page.page.evaluate("Object.keys(last)")))
+    assert min(off("samples"), off("strips")) > 3  # blended
+    page.page.evaluate("release()")
+    page.page.locator("body[data-runtime=ready]").wait_for()
+    for tab in ("Samples", "Interpolate", "Explore"):
+        page.tab(tab)
+    page.eventually(lambda: "manifold" in page.page.evaluate("Object.keys(last)"))
+    for name in (*kinds, "manifold"):
+        page.eventually(lambda name=name: off(name) <= (3 if name == "manifold" else 1.01))
+    canvas = page.page.get_by_role("img", name="The picture dec")
+    page.shows(canvas, model.decode([page.place()]))
+
+
+def test_an_example_that_is_not_in_the_page_is_said_to_be_another(
+    sharp: tuple[Path, Shown], opening: Callable[..., Opened]
+) -> None:
+    page = opening(*sharp)
+    numbers = page.page.evaluate("async () => [...(await vaekit.site.arrays()).numbers]")
+    assert len(numbers) == 100
+    missing = next(number for number in range(numbers[-1]) if number not in numbers)
+    following = next(number for number in numbers if number > missing)
+    panel = page.tab("Draw")
+    assert panel.get_by_text(f"Test example (100 of {len(sharp[1].test)} are here)").is_visible()
+    field = panel.get_by_role("spinbutton", name="Number of the test example")
+    said = panel.get_by_text(f"Test {missing} is not in this page: here is the next.")
+    field.fill(str(missing))
+    field.press("Enter")
+    said.wait_for()
+    assert field.input_value() == str(following)
+    field.fill(str(numbers[-1]))
+    field.press("Enter")
+    said.wait_for(state="detached")
+    assert field.input_value() == str(numbers[-1])

@@ -7,13 +7,19 @@
   const margin = { left: 44, right: 12, top: 12, bottom: 34 };
   const reach = 8; // CSS pixels within which a click takes an example
 
-  const ticks = (low, high, count) => {
-    const rough = (high - low) / count;
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+  const multiples = (step, low, high) => {
     const values = [];
     for (let i = Math.ceil(low / step); i * step <= high + step * 1e-6; i++) values.push(i * step);
     return { values, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+  };
+  // At round numbers, about so many, and never a single one.
+  const ticks = (low, high, count) => {
+    const rough = (high - low) / count;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const steps = [0.5, 1, 2, 5, 10].map((factor) => factor * power);
+    const at = steps.findIndex((step) => step >= rough);
+    const found = multiples(steps[at], low, high);
+    return found.values.length > 1 ? found : multiples(steps[at - 1], low, high);
   };
 
   vk.LatentMap = class {
@@ -315,7 +321,7 @@
       stage.addEventListener("pointerleave", () => this.hover(-99, -99));
       stage.addEventListener("dblclick", () => this.reset());
 
-      // A page that is being scrolled past the map goes on scrolling.
+      // A page that is being scrolled past the map goes on scrolling, and one that this one is embedded in until the map is used.
       let elsewhere = -1e9;
       window.addEventListener(
         "wheel",
@@ -327,7 +333,8 @@
       stage.addEventListener(
         "wheel",
         (event) => {
-          if (!event.ctrlKey && event.timeStamp - elsewhere < 350) {
+          const embedded = window.parent !== window && !stage.contains(document.activeElement);
+          if (!event.ctrlKey && (embedded || event.timeStamp - elsewhere < 350)) {
             elsewhere = event.timeStamp;
             return;
           }
@@ -451,8 +458,8 @@
 
       context.lineWidth = 1;
       context.font = `12px ${font}`;
-      const across = ticks(left, right, Math.max(3, width / 90));
-      const upward = this.flat ? { values: [], digits: 0 } : ticks(bottom, top, Math.max(3, height / 80));
+      const across = ticks(left, right, Math.max(4, width / 60));
+      const upward = this.flat ? { values: [], digits: 0 } : ticks(bottom, top, Math.max(4, height / 60));
       const rule = (x0, y0, x1, y1, alpha) => {
         context.globalAlpha = alpha;
         context.beginPath();

@@ -327,11 +327,12 @@
       });
     const showExample = () => {
       const chosen = ctx.place.example;
-      exampleFigure.element.hidden = !chosen?.x;
+      exampleFigure.element.hidden = !chosen;
+      example.element.hidden = !chosen?.x; // a page may know the code of an example alone
       map.setEllipse(chosen?.sd ? { mean: chosen.mean, sd: chosen.sd } : null);
       map.setExample(chosen?.number ?? null);
-      if (!chosen?.x) return;
-      example.show(chosen.x);
+      if (!chosen) return;
+      if (chosen.x) example.show(chosen.x);
       exampleFigure.say(vk.nameOfExample(info, chosen.number, chosen.label) || "your picture");
     };
     const showPlace = vk.frame(() => {
@@ -350,6 +351,17 @@
           showPlace();
           decode.ask(request());
         });
+      },
+      ctx.signal,
+    );
+
+    vk.on(
+      "sharper",
+      () => {
+        besides = "";
+        refreshManifold();
+        sliders?.refresh();
+        decode.ask(request());
       },
       ctx.signal,
     );
@@ -393,15 +405,17 @@
             ]
           : ["Every dot is a draw from the prior: there are no examples here to be encoded."]),
         movable
-          ? "The cursor is a code z. The decoder turns it into the picture on the right, wherever the " +
+          ? "The cursor is a code z. The decoder turns it into the picture beside the map, wherever the " +
             `cursor is: also between the dots${info.data.at_hand ? ", where no example ever was" : ""}.`
-          : "The cursor is the code of the picture on the right. Between codes there is nothing to decode.",
+          : "The cursor is the code of the picture beside the map. Between codes there is nothing to decode.",
         ...(info.data.at_hand
           ? [
               info.normal
                 ? "Choose a dot: its ellipses are 1 and 2 standard deviations of q(z|x), what the encoder " +
                   "believes the code of this example to be."
-                : "Choose a dot to see the example beside what its code decodes to.",
+                : vk.can(info, "inputs")
+                  ? "Choose a dot to see the example beside what its code decodes to."
+                  : "Choose a dot to see what its code decodes to.",
             ]
           : []),
         info.ordered === "kl"

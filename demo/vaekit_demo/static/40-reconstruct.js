@@ -70,6 +70,7 @@
   // A test example by number or at random; only where the data are at hand.
   vk.examplePicker = (ctx, onsource, info = ctx.info) => {
     const count = vk.tests(info);
+    const { here = count } = info.data; // a page carries some of them
     if (!count) return { element: null, say: () => {} };
     let number = null;
     const go = (source, event) => onsource(source, event);
@@ -91,7 +92,7 @@
     const element = h(
       "div",
       { class: "vk-row vk-examples" },
-      h("span", { class: "vk-label" }, "Test example"),
+      h("span", { class: "vk-label" }, `Test example${here < count ? ` (${here} of ${count} are here)` : ""}`),
       vk.button("Random", (event) => go({ random: vk.seed() }, event)),
       vk.button("Next", (event) => {
         number = number === null ? 0 : (number + 1) % count;
@@ -124,6 +125,7 @@
     const notes = new vk.Notes();
     const numbers = new vk.Numbers(ctx, 6);
 
+    let sharpen = () => {}; // asks anew for what is shown
     const look = new vk.Newest(
       (request) => ctx.call("look", { ...request, source: vk.sourceOf(request.source) }),
       (reply, request) => {
@@ -178,6 +180,7 @@
       ctx.signal,
     );
     const ask = (event) => {
+      sharpen = ask;
       decode.forget();
       look.ask({ source, y: told ?? (source && ("test" in source || "random" in source) ? null : ctx.place.y), seed }, event);
     };
@@ -236,7 +239,10 @@
       againFigure.say(source ? "decoded at the cursor, not the reconstruction" : "decoded at the cursor");
       ctx.announce(`Decoded at ${numbers.say(ctx.place.z)}.`);
     });
-    const decodeHere = (event) => decode.ask({ z: vk.rounded(ctx.place.z), y: ctx.place.y }, event);
+    const decodeHere = (event) => {
+      sharpen = decodeHere;
+      decode.ask({ z: vk.rounded(ctx.place.z), y: ctx.place.y }, event);
+    };
     const map = new vk.LatentMap(ctx, {
       label: "Latent map with the posterior",
       onmove: info.latent.movable
@@ -267,6 +273,7 @@
       numbers.show(ctx.place.z);
     }, ctx.signal);
     const empty = () => {
+      sharpen = () => {};
       seen.clear();
       again.clear();
       seenFigure.say("what the model sees");
@@ -295,6 +302,8 @@
       },
       ctx.signal,
     );
+
+    vk.on("sharper", () => ctx.later("sharper", () => sharpen()), ctx.signal);
 
     const why = info.data.at_hand ? null : h("p", { class: "vk-caption" }, info.data.why);
     const hint = info.draw.possible

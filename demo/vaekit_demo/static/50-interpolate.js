@@ -195,6 +195,10 @@
         const begin = performance.now() - (at / (frames - 1)) * 2400;
         const tick = (now) => {
           if (ctx.signal.aborted || !playing) return;
+          if (!ctx.visible) {
+            stop();
+            return;
+          }
           const phase = (Math.max(0, now - begin) / 2400) % 2;
           go((phase < 1 ? phase : 2 - phase) * (frames - 1));
           playing = requestAnimationFrame(tick);
@@ -253,6 +257,7 @@
     const a = new vk.Slot(ctx, { label: "A", onchange: ask, told });
     const b = new vk.Slot(ctx, { label: "B", onchange: ask, told });
     told.asks.push(() => [a, b].some((slot) => slot.asks) && ask());
+    vk.on("sharper", () => ctx.later("sharper", ask), ctx.signal);
     vk.on("theme", () => strip.draw(), ctx.signal);
     ctx.later("first", () => {
       const n = info.classes.length;
@@ -312,6 +317,7 @@
     };
     const slots = ["a", "b", "c"].map((label) => new vk.Slot(ctx, { label, onchange: ask, told, means: means(info) }));
     told.asks.push(() => slots.some((slot) => slot.asks) && ask());
+    vk.on("sharper", () => ctx.later("sharper sum", ask), ctx.signal);
     const value = h("output", { class: "vk-value" }, "1.00");
     const slider = vk.range({
       label: "Amount",
@@ -367,6 +373,8 @@
       );
     }
     const told = { y: ctx.place.y, asks: [] };
+    const kinds = [info.draw.possible && "drawings", info.upload && "files"].filter(Boolean);
+    const whose = `${kinds.join(", ")}${kinds.length ? " and " : ""}codes`;
     const classes = info.conditional
       ? vk.classPicker(
           info,
@@ -375,7 +383,7 @@
             told.y = y;
             told.asks.forEach((ask) => ask());
           },
-          info.data.at_hand ? "Class told, of drawings, files and codes" : "Class told",
+          info.data.at_hand ? `Class told, of ${whose}` : "Class told",
         )
       : null;
     return h(
@@ -386,7 +394,8 @@
       vk.explain(
         "A and B are encoded, and the decoder is shown the codes on the way between them. Mixing the " +
           "two pictures themselves would fade one into the other; mixing their codes makes one become " +
-          "the other, if latent space is in good order. A and B are shown as the model sees them; the " +
+          "the other, if latent space is in good order. " +
+          (vk.can(info, "inputs") ? "A and B are shown as the model sees them; the " : "The ") +
           "strip begins and ends with what their codes decode to.",
         ...(info.conditional
           ? [

@@ -57,8 +57,7 @@ def _beforehand(shown: Shown, light: bool) -> Sprite | None:
     """Pictures that are there before the runtime is, or instead of it."""
     if not possible(shown):
         if light:
-            space = f"{shown.size:,} dimensions, of the kind {shown.room.blocks[0].support!r}"
-            raise ConfigError(f"a light page shows codes all over a plane, and this model's have {space}: leave --light away")
+            raise ConfigError(f"a light page is of codes in a plane; this model's {_elsewhere(shown)}: leave --light away")
         return None
     grid = sprite(shown, SIDES if light else _FEW)
     if grid.bytes <= MOST_SPRITE:
@@ -67,6 +66,16 @@ def _beforehand(shown: Shown, light: bool) -> Sprite | None:
         sizes = f"{grid.bytes / 2**20:.1f} MiB, and {MOST_SPRITE / 2**20:g} MiB are the most"
         raise ConfigError(f"the pictures of a light page would have {sizes}: leave --light away")
     return None
+
+
+def _elsewhere(shown: Shown) -> str:
+    """Where codes are that are not all over a plane."""
+    if shown.size != 2:
+        return f"have {shown.size:,} dimension{'s' if shown.size > 1 else ''}"
+    return next(_SUPPORTS[block.support] for block in shown.room.blocks if block.support != "real")
+
+
+_SUPPORTS = {"sphere": "are on a sphere", "ball": "are in a ball", "simplex": "are on a simplex", "codes": "are whole numbers"}
 
 
 MOST_SPRITE = 2 * 2**20

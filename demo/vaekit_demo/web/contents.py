@@ -121,8 +121,8 @@ def _described(shown: Shown, examples: int, sprite: Sprite | None, *, standard: 
     name = info["data"]["name"]
     if not info["data"]["at_hand"]:
         whose = f"The test set of {name}" if name else "The model's test set"
-        info["data"]["why"] = f"{whose} was not at hand where this page was made: the dots are draws from the prior."
-    info["data"]["examples"] = examples
+        info["data"]["why"] = f"{whose} was not at hand where this page was made: codes are drawn from the prior."
+    info["data"] |= {"examples": examples, "here": examples}
     info["draw"]["possible"] = info["draw"]["possible"] and not light
     if light and sprite is not None:  # beyond which there is nothing to show
         ends = [list(sprite.across), list(sprite.up)]
@@ -131,6 +131,8 @@ def _described(shown: Shown, examples: int, sprite: Sprite | None, *, standard: 
     latent = shown.model.latent
     info["latent"]["whole"] = latent.out_shape == latent.root.shape  # as codes on an arc are
     lacks = ["terms", "gif", *([] if info["normal"] else ["resample"])]
+    if light or not info["data"]["at_hand"]:
+        lacks.append("inputs")
     return info | {"upload": False, "aggregated": False, "temperature": standard, "lacks": lacks}
 
 

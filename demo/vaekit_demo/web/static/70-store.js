@@ -4,10 +4,14 @@
   const vk = window.vaekit;
   const site = (vk.site = { content: JSON.parse(document.getElementById("vk-content").textContent) });
 
-  // Made once, when it is first asked for.
+  // Made once, when it is first asked for; where that fails, anew when it is asked for again.
   site.once = (make) => {
     let made = null;
-    return () => (made ??= make());
+    const failed = (error) => {
+      made = null;
+      throw error;
+    };
+    return () => (made ??= make().catch(failed));
   };
 
   const unpacked = async (text) => {
@@ -39,12 +43,11 @@
     if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", resolve);
     else resolve();
   });
-  // The bytes of a file, which come after the page itself; they are handed out once.
+  // The bytes of a file, which come after the page itself.
+  const block = (name) => document.getElementById(`vk-block-${name}`);
   site.block = async (name) => {
     await whole;
-    const node = document.getElementById(`vk-block-${name}`);
-    const bytes = new Uint8Array(await unpacked(node.textContent));
-    node.remove();
-    return bytes;
+    return new Uint8Array(await unpacked(block(name).textContent));
   };
+  site.dropBlock = (name) => block(name).remove();
 })();

@@ -27,6 +27,20 @@
     }
   };
 
+  // Deals numbers below n by class, where they have any: none again before all have been had; of a class without any, all.
+  site.dealer = (n, classes, random) => {
+    const all = [...Array(n).keys()];
+    const left = new Map();
+    return (label) => {
+      if (!left.get(label)?.length) {
+        const own = classes ? all.filter((i) => classes[i] === label) : [];
+        left.set(label, own.length ? own : [...all]);
+      }
+      const numbers = left.get(label);
+      return numbers.splice(random.below(numbers.length), 1)[0];
+    };
+  };
+
   site.quantile = (sorted, share) => {
     const at = share * (sorted.length - 1);
     const low = Math.floor(at);

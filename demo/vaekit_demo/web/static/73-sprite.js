@@ -20,11 +20,20 @@
       Object.assign(this, content, { grids });
     }
 
-    // Of codes (n, 2) and the classes that they are told, null each where a model is told none.
-    decode(codes, classes) {
+    // Of codes (n, 2) and what each is told: a class y, null where a model is told none, or with a share also a class y2.
+    decode(codes, each) {
       const { w, h, c } = this.picture;
-      const bytes = new Uint8Array(codes.length * w * h * c);
-      codes.forEach((z, i) => this.blend(z, this.grids[classes[i] ?? 0], bytes.subarray(i * w * h * c)));
+      const size = w * h * c;
+      const bytes = new Uint8Array(codes.length * size);
+      const other = new Uint8Array(size);
+      codes.forEach((z, i) => {
+        const own = bytes.subarray(i * size, (i + 1) * size);
+        const { y, y2 = y, share = 0 } = each[i];
+        this.blend(z, this.grids[y ?? 0], own);
+        if (y2 === y || !share) return;
+        this.blend(z, this.grids[y2], other);
+        own.forEach((value, k) => (own[k] = value + share * (other[k] - value) + 0.5));
+      });
       return { n: codes.length, w, h, c, bytes };
     }
 

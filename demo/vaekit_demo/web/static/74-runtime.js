@@ -82,15 +82,12 @@
     }
   }
   const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
+  const files = ["ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm", "encode.onnx", "decode.onnx"];
 
-  // Null where the page carries no model.
+  // Null where the page carries no model. Once it is there, what was blended is asked for anew.
   site.runtime = site.once(async () => {
     if (site.content.light) return null;
-    const [main, glue, wasm, encode, decode] = await Promise.all(
-      ["ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm", "encode.onnx", "decode.onnx"].map(
-        site.block,
-      ),
-    );
+    const [main, glue, wasm, encode, decode] = await Promise.all(files.map(site.block));
     await script(main);
     const { ort } = window;
     Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: wasm.buffer, wasmPaths: { mjs: address(glue) } });
@@ -100,6 +97,8 @@
     const { info, rows } = site.content;
     for (let i = 0; i < 4; i++) await runtime.decode([info.latent.start], [rows?.[0] ?? null], true); // the first are slow
     site.ready = runtime;
+    files.forEach(site.dropBlock);
+    vk.emit("sharper");
     return runtime;
   });
 })();

@@ -12,15 +12,20 @@
 
   // What a decoder is told: a class with its context, or a mixture of two.
   const told = (y) => ({ y: y ?? null, c: content.rows && y !== null ? content.rows[y] : null });
-  const mixed = (a, b, t) => ({ y: t < 0.5 ? a.y : b.y, c: a.c && a.c.map((value, i) => value + t * (b.c[i] - value)) });
+  const mixed = (a, b, t) => ({
+    y: a.y,
+    y2: b.y,
+    share: t,
+    c: a.c && a.c.map((value, i) => value + t * (b.c[i] - value)),
+  });
   const asked = (y) => {
     if (info.conditional && !content.rows[y ?? -1]) throw new Told("This model is told a class: choose one.");
     return told(info.conditional ? y : null);
   };
 
   const decoded = async (codes, each, urgent) => {
-    const sprite = site.ready ? null : await site.sprite();
-    if (sprite) return sprite.decode(codes, each.map(({ y }) => y));
+    const sprite = await site.sprite();
+    if (sprite && !site.ready) return sprite.decode(codes, each);
     const runtime = await site.runtime();
     const x = await runtime.decode(codes, each.map(({ c }) => c), urgent);
     return site.pictures(x, codes.length);
@@ -28,6 +33,7 @@
   const allTold = (codes, one) => codes.map(() => one);
   const pictured = (codes, y, urgent = false) => decoded(codes, allTold(codes, asked(y)), urgent);
   const code = (array, i) => Array.from(array.subarray(i * size, (i + 1) * size));
+  const pictureable = (z) => (info.latent.bounds ? vk.within(info, z) : z);
 
   // Planes through the codes.
   const name = (i) => {
@@ -180,9 +186,12 @@
   const look = async ({ source, y, seed }) => {
     const found = source.drawing ? await drawn(source, y) : await exampleOf(source);
     const random = new site.Random(seed ?? 0);
-    const z = seed === null || !found.sd ? found.code : found.code.map((value, i) => value + found.sd[i] * random.normal());
+    const draw = seed === null || !found.sd ? found.code : found.code.map((value, i) => value + found.sd[i] * random.normal());
+    const z = pictureable(draw);
     const again = await pictured([z], y ?? found.y, true);
-    return { ...found, y: y ?? found.y, again, z, terms: null, draws: 0, terms_note: "", notes: [] };
+    const missed = source.test !== undefined && found.number !== source.test;
+    const notes = missed ? [`Test ${source.test} is not in this page: here is the next.`] : [];
+    return { ...found, y: y ?? found.y, again, z, terms: null, draws: 0, terms_note: "", notes };
   };
 
   // A place in latent space: of an example, a drawing, a class's mean, or a code.
@@ -204,7 +213,7 @@
       return { z: vk.within(info, z), told: asked(y), x: null };
     }
     const found = source.drawing ? await drawn(source, y) : await exampleOf(source);
-    return { z: found.code, told: asked(found.y ?? y), x: found.x };
+    return { z: pictureable(found.code), told: asked(found.y ?? y), x: found.x };
   };
   const one = (pictures, i) => {
     const bytes = pictures.w * pictures.h * pictures.c;
@@ -222,7 +231,7 @@
   const arithmetic = async ({ a, b, c, y, amount }) => {
     const ends = [await endOf(a, y), await endOf(b, y), await endOf(c, y)];
     const [za, zb, zc] = ends.map(({ z }) => z);
-    const result = zc.map((value, i) => value + amount * (za[i] - zb[i]));
+    const result = pictureable(zc.map((value, i) => value + amount * (za[i] - zb[i])));
     const codes = [za, zb, zc, result];
     return { pictures: await decoded(codes, [...ends.map((end) => end.told), ends[2].told], true), z: result };
   };
@@ -231,16 +240,10 @@
     const { draws, draws_y: classes } = await site.arrays();
     const random = new site.Random(seed);
     const labels = Array.from({ length: n }, (_, i) => (info.conditional ? (y ?? i % info.classes.length) : null));
-    const count = draws ? draws.length / size : 0;
-    const z = labels.map((label) => {
-      if (!draws) return Array.from({ length: size }, () => temperature * random.normal());
-      const start = random.below(count);
-      for (let k = 0; k < count; k++) {
-        const i = (start + k) % count;
-        if (!classes || classes[i] === label) return code(draws, i);
-      }
-      return code(draws, start);
-    });
+    const deal = draws && site.dealer(draws.length / size, classes, random);
+    const normal = () => temperature * random.normal();
+    const draw = (label) => (draws ? code(draws, deal(label)) : Array.from({ length: size }, normal));
+    const z = labels.map((label) => pictureable(draw(label)));
     const pictures = await decoded(z, labels.map(told), n === 1);
     return { pictures, z, y: info.conditional ? labels : null };
   };

@@ -58,6 +58,7 @@
         })
       : null;
     ctx.later("first", ask);
+    vk.on("sharper", () => ctx.later("first", ask), ctx.signal);
     return h(
       "div",
       { class: "vk-content" },

@@ -60,12 +60,13 @@
   const said = document.getElementById("page-told");
   if (light) said.textContent = "Pictures were decoded beforehand; those between are blended.";
   else {
-    site.runtime().then(
-      () => (document.body.dataset.runtime = "ready"),
-      (error) => {
-        console.error(error);
-        said.textContent = `This browser cannot run the model (${error?.message ?? error}).`;
-      },
-    );
+    vk.on("sharper", () => {
+      document.body.dataset.runtime = "ready";
+      said.textContent = "";
+    });
+    site.runtime().catch((error) => {
+      console.error(error);
+      said.textContent = `This browser cannot run the model (${error?.message ?? error}).`;
+    });
   }
 })();

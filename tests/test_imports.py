@@ -53,7 +53,7 @@ ALLOWED = {
     "export.draws": "blocks model",
     "export.parity": "export.graphs model",
     "export.programs": "export.graphs",
-    "export.described": "card config export.draws export.graphs export.parity model starting wiring",
+    "export.described": "card config hub export.draws export.graphs export.parity model starting wiring",
     "hubcard": "card config known model",
     "repeating": "registry strictjson config data.transform training",
     "upload": "files hub",

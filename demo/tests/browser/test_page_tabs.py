@@ -267,6 +267,7 @@ def test_models_of_strangers_and_data_elsewhere(visiting: Callable[..., Any], un
 
 _LOOK = """
 () => {
+  for (const a of document.getAnimations()) if (a instanceof CSSTransition) a.finish(); // as it is once it has settled
   const seen = (e) => e.checkVisibility({opacityProperty: true, visibilityProperty: true}) && e.getClientRects().length > 0;
   const brush = Object.assign(document.createElement("canvas"), {width: 1, height: 1})
     .getContext("2d", {willReadFrequently: true});

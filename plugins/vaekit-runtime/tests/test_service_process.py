@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_who_sends_slowly_is_told_and_holds_nobody_up(client: Any) -> None:
     assert client.get("/health").status_code == 200
     for connection in slow:
         with connection:
-            said = b"".join(iter(lambda: connection.recv(4096), b""))  # noqa: B023
+            said = b"".join(iter(partial(connection.recv, 4096), b""))
         assert b" 408 " in said
         assert b"1 s" in said
 
